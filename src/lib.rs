@@ -1,0 +1,3 @@
+//! secretref: resolves bare secret names per organisation and syncs them into native Secrets.
+
+pub mod api;
