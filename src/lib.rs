@@ -1,3 +1,6 @@
 //! secretref: resolves bare secret names per organisation and syncs them into native Secrets.
 
 pub mod api;
+pub mod naming;
+pub mod secret;
+pub mod stores;
