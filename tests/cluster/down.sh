@@ -4,7 +4,7 @@
 set -uo pipefail
 S=$(realpath -m "${1:?STATE_DIR}"); ID=; NODES=0
 [ ! -s "$S/env" ] || . "$S/env"
-[ ! -d "$S" ] || { exec 9> "$S/lock"; flock -w 120 9; }     # after an up.sh that still works there
+[ ! -e "$S/lock" ] || { exec 9> "$S/lock"; flock -w 120 9; }     # after an up.sh that still works there
 mine() { local a; a=$({ tr '\0' '\n' < "/proc/$1/cmdline"; } 2>/dev/null) && { grep -qF "$S/" <<< "$a" || grep -qxF "$S" <<< "$a"; }; }
 end() { # PID: nothing is kept, so nothing needs a graceful end
   mine "$1" || return 0
@@ -29,4 +29,5 @@ for d in /proc/[0-9]*; do
   { tr '\0' '\n' < "$d/cmdline"; } 2>/dev/null | grep -qE "^(unshare|.*/(etcd|kube-apiserver|kube-controller-manager|kube-scheduler))$" && end "${d#/proc/}"
 done
 [ "$NODES" -gt 0 ] && ip link del "sr$ID" 2>/dev/null
-rm -rf "$S"
+[ -n "$ID" ] && rm -f "/tmp/secretref-cluster-$ID"
+[ ! -e "$S/lock" ] || rm -rf "$S"    # up.sh made it

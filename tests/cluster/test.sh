@@ -6,22 +6,22 @@ A=$T/a B=$T/b
 trap '"$HERE/down.sh" "$A"; "$HERE/down.sh" "$B"; rm -rf "$T"' EXIT
 fail() { echo "FAILED: $*" >&2; exit 1; }
 traces() { # what these two clusters may leave on a machine
-  ip -o link | awk -F': ' '{print $2}' | grep -E '^sr[56]' || true
-  ip netns list | grep -E '^sr[56]' || true
-  ip route | grep -E '10\.2[123][56]\.' || true
-  find /sys/fs/cgroup -type d -name 'sr[56]-node*' 2> /dev/null || true
+  ip -o link | awk -F': ' '{print $2}' | grep -E '^sr[69]' || true
+  ip netns list | grep -E '^sr[69]' || true
+  ip route | grep -E '10\.2[123][69]\.' || true
+  find /sys/fs/cgroup -type d -name 'sr[69]-node*' 2> /dev/null || true
   grep -F "$T" /proc/mounts || true
   for d in /proc/[0-9]*; do
     c=$({ tr '\0' ' ' < "$d/cmdline"; } 2> /dev/null) && [[ $c == *"$T"* ]] && echo "process $c"
   done
-  for p in 26493 26494 26495 26496 26497 26503 26504 26505 26506 26507; do
+  for p in 26503 26504 26505 26506 26507 26533 26534 26535 26536 26537; do
     ! (: < "/dev/tcp/127.0.0.1/$p") 2> /dev/null || echo "port $p"
   done
 }
 [ -z "$(traces)" ] || fail "not a clean start: $(traces)"
 
-ID=5 NODES=0 "$HERE/up.sh" "$A" > "$T/a.out" & a=$!
-ID=6 NODES=1 "$HERE/up.sh" "$B" > "$T/b.out"
+ID=6 NODES=0 "$HERE/up.sh" "$A" > "$T/a.out" & a=$!
+ID=9 NODES=1 "$HERE/up.sh" "$B" > "$T/b.out"
 wait "$a"
 [ "$(tail -n 1 "$T/a.out")" = "KUBECONFIG=$A/kubeconfig/admin.conf" ] || fail "the last line is $(tail -n 1 "$T/a.out")"
 ka() { "$A/bin/kubectl" --kubeconfig "$A/kubeconfig/admin.conf" "$@"; }

@@ -13,8 +13,7 @@ set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 [ $# -eq 1 ] || { sed -n '2,12p' "$0" >&2; exit 2; }
 . "$HERE/../tools/common.sh"
-mkdir -p "$1"; S=$(cd "$1" && pwd); mkdir -p "$S"/{run,log,etcd,conf,bin}
-exec 9> "$S/lock"; flock 9                       # one up.sh at a time in a state dir
+state_dir "$1"; mkdir -p "$S"/{run,log,etcd,conf,bin}
 if [ -s "$S/env" ]; then . "$S/env"; fi          # a state dir keeps its ID and NODES
 : "${ID:=0}" "${NODES:=1}" "${ETCD_FSYNC:=0}" "${MODE:=nftables}"
 [[ $ID$NODES =~ ^[0-9][0-9]$ ]] || { echo "ID and NODES are one digit each" >&2; exit 2; }
@@ -23,6 +22,18 @@ export APISERVER_PORT=$((26443 + ID * 10)) NODES
 ETCD_PORT=$((APISERVER_PORT + 1)); ETCD_PEER=$((APISERVER_PORT + 2)); KCM_PORT=$((APISERVER_PORT + 3)); SCHED_PORT=$((APISERVER_PORT + 4))
 export NODE_IP_PREFIX=10.21$ID.0 NODE_GW=10.21$ID.0.1
 POD_CIDR=10.22$ID.0.0/16; SVC_CIDR=10.23$ID.0.0/16; export SVC_IP=10.23$ID.0.1; BR=sr$ID
+if [ "$NODES" -gt 0 ]; then
+  [ "$(id -u)" = 0 ] || { echo "nodes need root" >&2; exit 1; }
+  grep -qE ':([a-z_]+,)*memory' /proc/self/cgroup ||
+    { echo "nodes need cgroup v1, which this machine does not have: kind-config.yaml is the way to a cluster here" >&2; exit 1; }
+fi
+# An ID belongs to one state dir, or down.sh of one would take the other's network away.
+claim=/tmp/secretref-cluster-$ID
+if ! ln -s "$S" "$claim" 2> /dev/null; then
+  owner=$(readlink "$claim" || true)
+  [ "$owner" = "$S" ] || [ ! -s "$owner/env" ] || { echo "ID=$ID is in use by $owner: choose another, 0..9" >&2; exit 1; }
+  ln -sfn "$S" "$claim"
+fi
 printf 'ID=%s\nNODES=%s\nMODE=%s\n' "$ID" "$NODES" "$MODE" > "$S/env"
 
 # ---- binaries and images: made once, kept outside the clone under the hash of what they are made from
@@ -46,7 +57,7 @@ alive() { # name: the process of the pid file runs, and is of this state dir
 start() { # name ports binary args...
   local n=$1 p ports=$2; shift 2
   if alive "$n"; then say "$n runs already"; return; fi
-  for p in $ports; do ! (: < "/dev/tcp/127.0.0.1/$p") 2>/dev/null || { say "port $p is taken (another instance? set ID=1..9)"; exit 1; }; done
+  for p in $ports; do ! (: < "/dev/tcp/127.0.0.1/$p") 2>/dev/null || { say "port $p is taken"; exit 1; }; done
   setsid nohup "$@" >> "$S/log/$n.log" 2>&1 < /dev/null 9>&- &
   echo $! > "$S/run/$n.pid"
 }

@@ -9,8 +9,7 @@ set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 [ $# -eq 1 ] || { sed -n '2,7p' "$0" >&2; exit 2; }
 . "$HERE/../tools/common.sh"
-mkdir -p "$1"; S=$(cd "$1" && pwd); mkdir -p "$S"/{bin,raft,tls}; chmod 700 "$S"
-exec 9> "$S/lock"; flock 9
+state_dir "$1"; mkdir -p "$S"/{bin,raft,tls}; chmod 700 "$S"
 if [ -s "$S/env" ]; then . "$S/env"; fi    # a state dir keeps its addresses
 : "${PORT:=18200}" "${ADDRESS:=127.0.0.1}"
 printf 'PORT=%s\nADDRESS=%s\n' "$PORT" "$ADDRESS" > "$S/env"

@@ -44,3 +44,11 @@ fill() {
 
 # key FILE...: a short name for exactly these contents
 key() { cat "$@" | sha256sum | head -c 12; }
+
+# state_dir DIR: makes it, sets S to its full path and locks it (descriptor 9) until this script ends. It must be new, empty or
+# a state directory: down.sh removes it whole.
+state_dir() {
+  mkdir -p "$1"; S=$(cd "$1" && pwd)
+  [ -e "$S/lock" ] || [ -z "$(ls -A "$S")" ] || { echo "$S is neither empty nor a state directory" >&2; exit 2; }
+  exec 9> "$S/lock"; flock 9
+}
