@@ -29,10 +29,10 @@ if [ "$NODES" -gt 0 ]; then
 fi
 # An ID belongs to one state dir, or down.sh of one would take the other's network away.
 claim=/tmp/secretref-cluster-$ID
-if ! ln -s "$S" "$claim" 2> /dev/null; then
+if ! ln -sT "$S" "$claim" 2> /dev/null; then
   owner=$(readlink "$claim" || true)
   [ "$owner" = "$S" ] || [ ! -s "$owner/env" ] || { echo "ID=$ID is in use by $owner: choose another, 0..9" >&2; exit 1; }
-  ln -sfn "$S" "$claim"
+  ln -sfT "$S" "$claim"
 fi
 printf 'ID=%s\nNODES=%s\nMODE=%s\n' "$ID" "$NODES" "$MODE" > "$S/env"
 
