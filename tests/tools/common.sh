@@ -4,8 +4,8 @@ shopt -s inherit_errexit
 CACHE=${SECRETREF_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/secretref}
 mkdir -p "$CACHE"
 
-T0=$(date +%s%N)
-say() { awk -v a="$T0" -v b="$(date +%s%N)" -v m="$*" 'BEGIN { printf "[%5.1fs] %s\n", (b - a) / 1e9, m }' >&2; }
+export SECRETREF_T0=${SECRETREF_T0:-$(date +%s%N)}    # the first script began: those it calls count on
+say() { awk -v a="$SECRETREF_T0" -v b="$(date +%s%N)" -v m="$*" 'BEGIN { printf "[%5.1fs] %s\n", (b - a) / 1e9, m }' >&2; }
 
 # once NAME CMD...: runs CMD while no other process runs one under the same NAME (the lock goes with the process).
 once() {
