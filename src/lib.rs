@@ -1,6 +1,8 @@
 //! secretref: resolves bare secret names per organisation and syncs them into native Secrets.
 
 pub mod api;
+pub mod audit;
 pub mod naming;
 pub mod secret;
 pub mod stores;
+pub mod telemetry;

@@ -1,0 +1,91 @@
+//! Logs, metrics and trace identifiers.
+
+use std::io::{self, IsTerminal};
+
+use thiserror::Error;
+use tracing::{Level, Metadata, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, filter_fn},
+    fmt::MakeWriter,
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::SubscriberInitExt,
+};
+
+mod metrics;
+
+pub use metrics::{Metrics, STORE_OPERATIONS, STORE_RESULTS};
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    #[default]
+    Text,
+}
+
+/// Why logging could not be set up.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// The filter is not one.
+    #[error("the log filter is not valid: {0}; try info, or secretref=debug,warn")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// There is a subscriber already.
+    #[error("logging is set up already")]
+    Twice,
+}
+
+/// Writes logs to standard error; standard output belongs to results and audit events.
+///
+/// # Errors
+/// When the filter is not valid, or logging is set up already.
+pub fn init_logging(format: LogFormat, filter: &str) -> Result<(), LogError> {
+    let layer = layer(format, filter, io::stderr, io::stderr().is_terminal())?;
+    tracing_subscriber::registry().with(layer).try_init().map_err(|_| LogError::Twice)
+}
+
+/// A random identifier in the format of W3C trace context: 32 hexadecimal digits.
+pub fn trace_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+fn layer<S, W>(
+    format: LogFormat,
+    filter: &str,
+    writer: W,
+    colours: bool,
+) -> Result<Box<dyn Layer<S> + Send + Sync>, LogError>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(filter)?.and(filter_fn(admits));
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    Ok(match format {
+        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+        LogFormat::Text => layer.with_ansi(colours).with_filter(filter).boxed(),
+    })
+}
+
+/// The floor under every filter. Some libraries log what they carry: kube's client a whole response body at WARN
+/// when it does not parse, HTTP stacks headers and frames at DEBUG and TRACE. No flag brings those out.
+fn admits(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= most(metadata.target())
+}
+
+fn most(target: &str) -> LevelFilter {
+    let crate_name = target.split("::").next().unwrap_or_default();
+    match crate_name {
+        "kube_client" if target == "kube_client" || target.starts_with("kube_client::client") => Level::ERROR.into(),
+        "kube" | "kube_client" | "kube_core" | "kube_runtime" | "hyper" | "hyper_util" | "hyper_rustls" | "reqwest"
+        | "h2" | "rustls" | "tokio_rustls" | "tower" | "tower_http" | "axum" | "minijinja" => Level::WARN.into(),
+        _ => LevelFilter::TRACE,
+    }
+}
+
+#[cfg(test)]
+#[path = "telemetry/tests.rs"]
+mod tests;

@@ -1,0 +1,73 @@
+use std::sync::{Arc, Mutex};
+
+use super::*;
+
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn logged(format: LogFormat, filter: &str, log: impl FnOnce()) -> String {
+    let written = Written::default();
+    let writer = written.clone();
+    let layer = layer(format, filter, move || writer.clone(), false).unwrap();
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+    String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
+}
+
+#[test]
+fn no_filter_gets_below_the_floor() {
+    for filter in ["trace", "kube_client::client=trace,hyper=trace,reqwest=trace,h2=trace,rustls=trace,kube=trace"] {
+        let text = logged(LogFormat::Text, filter, || {
+            tracing::warn!(target: "kube_client::client", "CANARY body");
+            tracing::warn!(target: "kube_client::client::builder", "CANARY body");
+            tracing::debug!(target: "kube_client::api", "CANARY");
+            tracing::info!(target: "kube_runtime::watcher", "CANARY");
+            tracing::trace!(target: "hyper::proto::h1::io", "CANARY frame");
+            tracing::debug!(target: "hyper_util::client::legacy", "CANARY");
+            tracing::debug!(target: "reqwest::connect", "CANARY");
+            tracing::trace!(target: "h2::codec", "CANARY");
+            tracing::debug!(target: "rustls::client", "CANARY");
+            tracing::error!(target: "kube_client::client", "kept");
+            tracing::warn!(target: "rustls::client", "kept");
+        });
+        assert!(!text.contains("CANARY"), "{filter}: {text}");
+        assert_eq!(text.matches("kept").count(), if filter == "trace" { 2 } else { 2 }, "{filter}: {text}");
+    }
+}
+
+#[test]
+fn spans_below_the_floor_are_not_there() {
+    let text = logged(LogFormat::Text, "trace", || {
+        let _span = tracing::info_span!(target: "hyper::client", "request", header = "CANARY").entered();
+        tracing::info!("inside");
+    });
+    assert!(text.contains("inside") && !text.contains("CANARY"), "{text}");
+}
+
+#[test]
+fn the_filter_is_obeyed_above_the_floor() {
+    let text = logged(LogFormat::Json, "info", || {
+        tracing::debug!("quiet");
+        tracing::info!(store = "platform", "heard");
+    });
+    let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+    assert_eq!((&line["message"], &line["store"], &line["level"]), (&"heard".into(), &"platform".into(), &"INFO".into()));
+    assert!(matches!(init_logging(LogFormat::Text, "a=b=c"), Err(LogError::Filter(_))));
+}
+
+#[test]
+fn trace_ids_are_32_hex_digits() {
+    let (a, b) = (trace_id(), trace_id());
+    assert_ne!(a, b);
+    assert!([a, b].iter().all(|id| id.len() == 32 && id.bytes().all(|c| c.is_ascii_hexdigit())));
+}
