@@ -3,25 +3,31 @@
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd); T=$(mktemp -d)
 A=$T/a B=$T/b
+free=(); for i in 9 6 5 4 3 2 1 0; do
+  [ -L "/tmp/secretref-cluster-$i" ] || (: < "/dev/tcp/127.0.0.1/$((26443 + 10 * i))") 2> /dev/null || free+=("$i")
+done
+IA=${free[0]} IB=${free[1]}
 trap '"$HERE/down.sh" "$A"; "$HERE/down.sh" "$B"; rm -rf "$T"' EXIT
 fail() { echo "FAILED: $*" >&2; exit 1; }
 traces() { # what these two clusters may leave on a machine
-  ip -o link | awk -F': ' '{print $2}' | grep -E '^sr[69]' || true
-  ip netns list | grep -E '^sr[69]' || true
-  ip route | grep -E '10\.2[123][69]\.' || true
-  find /sys/fs/cgroup -type d -name 'sr[69]-node*' 2> /dev/null || true
+  ip -o link | awk -F': ' '{print $2}' | grep -E "^sr[$IA$IB]" || true
+  ip netns list | grep -E "^sr[$IA$IB]" || true
+  ip route | grep -E "10\.2[123][$IA$IB]\." || true
+  find /sys/fs/cgroup -type d -name "sr[$IA$IB]-node*" 2> /dev/null || true
   grep -F "$T" /proc/mounts || true
   for d in /proc/[0-9]*; do
     c=$({ tr '\0' ' ' < "$d/cmdline"; } 2> /dev/null) && [[ $c == *"$T"* ]] && echo "process $c"
   done
-  for p in 26503 26504 26505 26506 26507 26533 26534 26535 26536 26537; do
-    ! (: < "/dev/tcp/127.0.0.1/$p") 2> /dev/null || echo "port $p"
+  for p in $((26443 + 10 * IA)) $((26443 + 10 * IB)); do
+    for ((q = p; q < p + 5; q++)); do
+      ! (: < "/dev/tcp/127.0.0.1/$q") 2> /dev/null || echo "port $q"
+    done
   done
 }
 [ -z "$(traces)" ] || fail "not a clean start: $(traces)"
 
-ID=6 NODES=0 "$HERE/up.sh" "$A" > "$T/a.out" & a=$!
-ID=9 NODES=1 "$HERE/up.sh" "$B" > "$T/b.out"
+ID=$IA NODES=0 "$HERE/up.sh" "$A" > "$T/a.out" & a=$!
+ID=$IB NODES=1 "$HERE/up.sh" "$B" > "$T/b.out"
 wait "$a"
 [ "$(tail -n 1 "$T/a.out")" = "KUBECONFIG=$A/kubeconfig/admin.conf" ] || fail "the last line is $(tail -n 1 "$T/a.out")"
 ka() { "$A/bin/kubectl" --kubeconfig "$A/kubeconfig/admin.conf" "$@"; }
