@@ -184,6 +184,11 @@ impl Scheme {
         }
     }
 
+    /// What every key of a name in this scope that starts with `name_prefix` starts with.
+    pub fn prefix(&self, owner: &Owner, name_prefix: &str) -> String {
+        self.scope_prefix(owner) + &self.spell(name_prefix)
+    }
+
     /// The name that a listed key holds for this owner, if it is one of its keys.
     pub fn parse(&self, owner: &Owner, key: &str) -> Option<Name> {
         let spelled = key.strip_prefix(&self.scope_prefix(owner))?;
