@@ -3,6 +3,7 @@
 pub mod api;
 pub mod audit;
 pub mod naming;
+pub mod resolve;
 pub mod secret;
 pub mod stores;
 pub mod telemetry;
