@@ -62,6 +62,7 @@ suspend() { kubectl get crd secretreferences.secretref.dev -o jsonpath='{.spec.v
 
 step "install, with an older CRD"
 for n in "$NS" "$TENANT" "$PLATFORM"; do kubectl create namespace "$n" > /dev/null; kubectl label namespace "$n" chart-test=yes > /dev/null; done
+kubectl label namespace "$NS" pod-security.kubernetes.io/enforce=restricted > /dev/null      # the operator's pod keeps to it
 RUN_NOW=("${RUN[@]}"); RUN=(--set replicaCount=0)      # the older CRD is none that the operator was made for
 helm_do install "$W/old"
 is "the older CRD" "$(suspend)" ""
