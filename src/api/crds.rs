@@ -14,7 +14,7 @@ pub fn all() -> Result<Vec<(&'static str, Value)>, serde_json::Error> {
     Ok(vec![
         ("secretreferences", finish(SecretReference::crd())?),
         ("secretstores", narrow(finish(SecretStore::crd())?)),
-        ("clustersecretstores", finish(ClusterSecretStore::crd())?),
+        ("clustersecretstores", widen(finish(ClusterSecretStore::crd())?)),
     ])
 }
 
@@ -47,6 +47,69 @@ fn bound_conditions(crd: &mut Value) {
             properties[field]["maxLength"] = json!(max);
         }
     }
+}
+
+/// The platform's store has no namespace of its own: every reference names one, and the only identity is the operator's.
+fn widen(mut crd: Value) -> Value {
+    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+    if let Some(provider) = crd.pointer_mut(&format!("{spec}/provider")) {
+        for parent in ["secretRef", "caRef", "kubernetes"] {
+            require_property(provider, parent, "namespace");
+        }
+        refuse_service_accounts(provider);
+    }
+    if let Some(selector) = crd.pointer_mut(&format!("{spec}/tenancy/properties/namespaceSelector/properties")) {
+        bound_selector(selector);
+    }
+    crd
+}
+
+/// Makes `child` required in every object that is called `parent` and has it.
+fn require_property(schema: &mut Value, parent: &str, child: &str) {
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    for (name, inner) in properties.iter_mut() {
+        if name == parent && inner.pointer(&format!("/properties/{child}")).is_some() {
+            let mut required = inner.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+            required.push(json!(child));
+            inner["required"] = json!(required);
+        }
+        require_property(inner, parent, child);
+    }
+}
+
+/// Left out of the schema, it would be pruned in silence, and the operator's own identity used in its place.
+fn refuse_service_accounts(schema: &mut Value) {
+    if schema.pointer("/properties/serviceAccountRef").is_some() {
+        let mut rules = schema.get("x-kubernetes-validations").and_then(Value::as_array).cloned().unwrap_or_default();
+        rules.push(json!({
+            "rule": "!has(self.serviceAccountRef)",
+            "message": "serviceAccountRef is for a SecretStore: a ClusterSecretStore uses the operator's own ServiceAccount",
+            "fieldPath": ".serviceAccountRef",
+        }));
+        schema["x-kubernetes-validations"] = json!(rules);
+    }
+    for inner in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flat_map(|p| p.values_mut()) {
+        refuse_service_accounts(inner);
+    }
+}
+
+/// The upstream type has neither maxima nor the checks that the API server makes for selectors of its own.
+fn bound_selector(selector: &mut Value) {
+    let value = json!({ "type": "string", "maxLength": 63 });
+    selector["matchLabels"]["maxProperties"] = json!(64);
+    selector["matchLabels"]["additionalProperties"] = value.clone();
+    let expressions = &mut selector["matchExpressions"];
+    expressions["maxItems"] = json!(64);
+    let one = &mut expressions["items"];
+    one["properties"]["key"]["maxLength"] = json!(317);
+    one["properties"]["operator"]["enum"] = json!(["In", "NotIn", "Exists", "DoesNotExist"]);
+    one["properties"]["values"]["maxItems"] = json!(256);
+    one["properties"]["values"]["items"] = value;
+    one["x-kubernetes-validations"] = json!([{
+        "rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+        "message": "values are needed for In and NotIn, and not allowed for Exists and DoesNotExist",
+        "fieldPath": ".values",
+    }]);
 }
 
 /// A tenant's store takes credentials, CA and Secrets of its own namespace only, and none of the operator's identities.

@@ -9,8 +9,10 @@ mod duration;
 mod provider;
 mod reason;
 mod reference;
+mod rules;
 mod status;
 mod store;
+mod target;
 
 pub use crds::{all as crds, to_yaml};
 pub use duration::GoDuration;
@@ -21,8 +23,8 @@ pub use provider::{
 };
 pub use reason::Reason;
 pub use reference::{
-    CreationPolicy, DataEntry, DataSource, Decode, DeletionPolicy, Extract, Find, KeyCase, Restart, Rollout, Scope,
-    SecretRef, SecretReference, SecretReferenceSpec, StoreKind, StoreRef, Target, TargetMetadata, Template,
+    DataEntry, DataSource, Decode, Extract, Find, KeyCase, Restart, Rollout, Scope, SecretRef, SecretReference,
+    SecretReferenceSpec, StoreKind, StoreRef,
 };
 pub use status::{
     Capabilities, Circuit, Entry, EntryScope, SecretReferenceStatus, StoreStatus, TargetStatus, condition_types,
@@ -31,6 +33,7 @@ pub use store::{
     Cache, ClusterSecretStore, ClusterSecretStoreSpec, Layout, Limits, NameStyle, OnRevoke, OrgFrom, SecretStore,
     SecretStoreSpec, Tenancy,
 };
+pub use target::{CreationPolicy, DeletionPolicy, Target, TargetMetadata, Template};
 
 /// The API group of every kind.
 pub const GROUP: &str = "secretref.dev";

@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules;
+
 /// The server behind a store: exactly one.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
@@ -97,11 +99,12 @@ pub struct Vault {
     /// Path of the KV version 2 mount. Default secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$"))]
-    #[x_kube(validation = Rule::new("!self.split('/').exists(s, s == '.' || s == '..')").message("mount must not have '.' or '..' segments"))]
+    #[x_kube(validation = rules::no_dots("mount"))]
     pub mount: Option<String>,
     /// Namespace of the server (Vault Enterprise, OpenBao).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*/?$"))]
+    #[x_kube(validation = rules::no_dots("namespace"))]
     pub namespace: Option<String>,
     /// CA certificates that sign the server's, PEM. Default: the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -151,7 +154,7 @@ pub struct AppRole {
 }
 
 /// Vault's Kubernetes method.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct KubernetesAuth {
     /// Where the method is mounted. Default kubernetes.
@@ -164,6 +167,7 @@ pub struct KubernetesAuth {
     /// Audiences of the token, never the API server's own. Default vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 253)))]
+    #[x_kube(validation = rules::foreign_audiences())]
     pub audiences: Option<Vec<String>>,
     /// Whose token; only in a SecretStore, where it is required. Default: the operator's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -320,7 +324,7 @@ pub struct UniversalAuth {
 }
 
 /// Infisical's Kubernetes auth.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct InfisicalKubernetesAuth {
     /// The machine identity.
@@ -329,6 +333,7 @@ pub struct InfisicalKubernetesAuth {
     /// Audiences of the token, never the API server's own. Default infisical.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 253)))]
+    #[x_kube(validation = rules::foreign_audiences())]
     pub audiences: Option<Vec<String>>,
     /// Whose token; only in a SecretStore, where it is required. Default: the operator's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,12 +1,12 @@
 //! `SecretReference`: bare names that are resolved for the namespace's organisation into one Secret.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{GoDuration, SecretReferenceStatus};
+use super::{CreationPolicy, DeletionPolicy, GoDuration, SecretReferenceStatus, Target, rules};
 
 /// Resolves bare secret names for the namespace's organisation, falling back to the platform-wide scope,
 /// and syncs plain and secret entries alike into one native Secret.
@@ -71,7 +71,29 @@ use super::{GoDuration, SecretReferenceStatus};
     validation = Rule::new(
         "!has(self.refreshInterval) || duration(self.refreshInterval) == duration('0s') || \
          (duration(self.refreshInterval) >= duration('1s') && duration(self.refreshInterval) <= duration('8760h'))"
-    ).message("spec.refreshInterval must be 0s, or between 1s and 8760h").field_path(".refreshInterval")
+    ).message("spec.refreshInterval must be 0s, or between 1s and 8760h").field_path(".refreshInterval"),
+    validation = Rule::new(
+        "!has(self.org) || \
+         ((!has(self.data) || !self.data.exists(d, has(d.secretRef) && d.secretRef.name.startsWith(self.org + '/'))) && \
+         (!has(self.dataFrom) || !self.dataFrom.exists(d, has(d.extract) && d.extract.name.startsWith(self.org + '/'))))"
+    ).message("names must be bare: spec.org is put in front of them by the operator"),
+    validation = Rule::new(
+        "!has(self.target) || !has(self.target.type) || has(self.dataFrom) || \
+         (has(self.target.creationPolicy) && self.target.creationPolicy == 'Merge') || \
+         [['kubernetes.io/tls', 'tls.crt'], ['kubernetes.io/tls', 'tls.key'], ['kubernetes.io/ssh-auth', 'ssh-privatekey'], \
+         ['kubernetes.io/dockerconfigjson', '.dockerconfigjson'], ['kubernetes.io/dockercfg', '.dockercfg']].all(t, \
+         t[0] != self.target.type || (has(self.data) && self.data.exists(d, d.key == t[1])) || \
+         (has(self.target.template) && t[1] in self.target.template.data))"
+    ).message(
+        "spec.target.type: its keys are missing from spec.data (kubernetes.io/tls: tls.crt and tls.key; ssh-auth: ssh-privatekey; \
+         dockerconfigjson: .dockerconfigjson; dockercfg: .dockercfg)"
+    ).field_path(".target.type"),
+    validation = Rule::new(
+        "!has(self.target) || !has(self.target.type) || self.target.type != 'kubernetes.io/basic-auth' || has(self.dataFrom) || \
+         (has(self.target.creationPolicy) && self.target.creationPolicy == 'Merge') || \
+         ['username', 'password'].exists(k, (has(self.data) && self.data.exists(d, d.key == k)) || \
+         (has(self.target.template) && k in self.target.template.data))"
+    ).message("spec.target.type kubernetes.io/basic-auth needs the key username or password in spec.data").field_path(".target.type")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SecretReferenceSpec {
@@ -101,6 +123,7 @@ pub struct SecretReferenceSpec {
     pub data: Option<Vec<DataEntry>>,
     /// Whole structured secrets, and names found by prefix. Keys of data win.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.all(x, self.exists_one(y, x == y))").message("dataFrom must not have one source twice"))]
     #[schemars(length(max = 32))]
     pub data_from: Option<Vec<DataSource>>,
     /// What happens to workloads that consume the target when its values change.
@@ -128,83 +151,6 @@ pub enum StoreKind {
     ClusterSecretStore,
     /// A tenant's, for its own namespace.
     SecretStore,
-}
-
-/// The Secret that a reference produces.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Target {
-    /// Its name. Default: the reference's name; immutable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
-    )]
-    pub name: Option<String>,
-    /// Its type. Default Opaque; immutable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9./_]*[A-Za-z0-9])?$"))]
-    #[x_kube(validation = Rule::new("!(self in ['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])")
-        .message("spec.target.type must not be one that grants rights"))]
-    pub r#type: Option<String>,
-    /// Whose the Secret is. Default Owner; immutable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub creation_policy: Option<CreationPolicy>,
-    /// What happens to it when the reference is deleted. Default Delete.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deletion_policy: Option<DeletionPolicy>,
-    /// Make the Secret immutable once written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub immutable: Option<bool>,
-    /// Labels and annotations for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<TargetMetadata>,
-    /// Further keys, rendered from the others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub template: Option<Template>,
-}
-
-/// Who owns the target.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CreationPolicy {
-    /// This reference creates and owns it.
-    #[default]
-    Owner,
-    /// This reference holds its own keys in a Secret that someone else owns.
-    Merge,
-    /// This reference takes an existing Secret over, whole.
-    Adopt,
-}
-
-/// What happens to the target when the reference is deleted.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DeletionPolicy {
-    /// It goes, too (merged keys are removed).
-    #[default]
-    Delete,
-    /// It stays.
-    Retain,
-}
-
-/// Labels and annotations of the target: not ours, not kubernetes.io or k8s.io, not those the platform refuses.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-pub struct TargetMetadata {
-    /// Labels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 64), inner(length(max = 63)))]
-    pub labels: Option<BTreeMap<String, String>>,
-    /// Annotations.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 64), inner(length(max = 4096)))]
-    pub annotations: Option<BTreeMap<String, String>>,
-}
-
-/// Keys rendered from the other keys.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct Template {
-    /// Key of the target to template text: Jinja syntax, no I/O, bounded.
-    #[schemars(extend("maxProperties" = 32), inner(length(max = 65536)))]
-    pub data: BTreeMap<String, String>,
 }
 
 /// One key of the target: a plain value or a secret.
@@ -236,12 +182,11 @@ pub struct SecretRef {
         length(min = 1, max = 253),
         regex(pattern = r"^[A-Za-z0-9_.]+(-[A-Za-z0-9_.]+)*(/[A-Za-z0-9_.]+(-[A-Za-z0-9_.]+)*)*$")
     )]
-    #[x_kube(validation = Rule::new("!self.split('/').exists(s, s == '.' || s == '..') && !self.lowerAscii().startsWith('global/')")
-        .message("name must be a bare name: no scope in front, no '.' or '..' segment"))]
+    #[x_kube(validation = rules::bare_name())]
     pub name: String,
     /// One property of a structured secret: a literal key, or a path into a JSON value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
     pub property: Option<String>,
     /// A pinned version of the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -303,8 +248,7 @@ pub struct Extract {
         length(min = 1, max = 253),
         regex(pattern = r"^[A-Za-z0-9_.]+(-[A-Za-z0-9_.]+)*(/[A-Za-z0-9_.]+(-[A-Za-z0-9_.]+)*)*$")
     )]
-    #[x_kube(validation = Rule::new("!self.split('/').exists(s, s == '.' || s == '..') && !self.lowerAscii().startsWith('global/')")
-        .message("name must be a bare name: no scope in front, no '.' or '..' segment"))]
+    #[x_kube(validation = rules::bare_name())]
     pub name: String,
 }
 
@@ -317,8 +261,7 @@ pub struct Find {
         length(min = 1, max = 253),
         regex(pattern = r"^[A-Za-z0-9_.]+(-[A-Za-z0-9_.]+)*(/[A-Za-z0-9_.]+(-[A-Za-z0-9_.]+)*)*[-/]?$")
     )]
-    #[x_kube(validation = Rule::new("!self.split('/').exists(s, s == '.' || s == '..') && !self.lowerAscii().startsWith('global/')")
-        .message("prefix must be the start of bare names: no scope in front, no '.' or '..' segment"))]
+    #[x_kube(validation = rules::bare_prefix())]
     pub prefix: String,
     /// How names become keys. Default None.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -31,8 +31,6 @@ use super::{GoDuration, ORG_LABEL, Provider, StoreStatus};
     printcolumn(name = "Guidance", type_ = "string", json_path = ".status.guidance", priority = 1)
 )]
 #[x_kube(
-    validation = Rule::new("!has(self.provider.kubernetes) || has(self.provider.kubernetes.namespace)")
-        .message("spec.provider.kubernetes.namespace is required"),
     validation = Rule::new("!has(self.layout) || self.layout != 'Path' || has(self.provider.vault) || has(self.provider.infisical)")
         .message("spec.layout Path is for vault and infisical").field_path(".layout"),
     validation = Rule::new("!has(self.nameStyle) || self.nameStyle == 'Kebab' || has(self.provider.vault) || has(self.provider.infisical)")
