@@ -54,10 +54,14 @@ alive() { # name: the process of the pid file runs, and is of this state dir
   local p a; p=$(cat "$S/run/$1.pid" 2>/dev/null) && [ -n "$p" ] && a=$({ tr '\0' '\n' < "/proc/$p/cmdline"; } 2>/dev/null) \
     && { grep -qF "$S/" <<< "$a" || grep -qxF "$S" <<< "$a"; }
 }
+taken() { (: < "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
 start() { # name ports binary args...
   local n=$1 p ports=$2; shift 2
   if alive "$n"; then say "$n runs already"; return; fi
-  for p in $ports; do ! (: < "/dev/tcp/127.0.0.1/$p") 2>/dev/null || { say "port $p is taken"; exit 1; }; done
+  for p in $ports; do
+    for _ in $(seq 30); do taken "$p" || break; sleep 0.1; done    # one that was just killed may hold it for a moment
+    ! taken "$p" || { say "port $p is taken"; exit 1; }
+  done
   setsid nohup "$@" >> "$S/log/$n.log" 2>&1 < /dev/null 9>&- &
   echo $! > "$S/run/$n.pid"
 }

@@ -85,11 +85,13 @@ H
 export BAO_ADDR=https://$ADDRESS:$PORT BAO_CACERT=$S/tls/ca.crt
 unset BAO_TOKEN BAO_NAMESPACE VAULT_TOKEN VAULT_ADDR VAULT_NAMESPACE VAULT_CACERT
 runs() { local p; p=$(cat "$S/pid" 2> /dev/null) && { tr '\0' '\n' < "/proc/$p/cmdline"; } 2> /dev/null | grep -qxF -- "-config=$S/openbao.hcl"; }
+taken() { (: < "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
 if runs; then
   say "OpenBao runs already"
 else
   for p in "$PORT" $((PORT + 1)); do
-    ! (: < "/dev/tcp/127.0.0.1/$p") 2> /dev/null || { echo "port $p is taken: set PORT" >&2; exit 1; }
+    for _ in $(seq 30); do taken "$p" || break; sleep 0.1; done    # one that was just killed may hold it for a moment
+    ! taken "$p" || { echo "port $p is taken: set PORT" >&2; exit 1; }
   done
   setsid nohup "$S/bin/bao" server -config="$S/openbao.hcl" >> "$S/server.log" 2>&1 < /dev/null 9>&- &
   echo $! > "$S/pid"
