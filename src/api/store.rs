@@ -90,19 +90,21 @@ pub struct ClusterSecretStoreSpec {
     validation = Rule::new("!has(self.nameStyle) || self.nameStyle == 'Kebab' || has(self.provider.vault) || has(self.provider.infisical)")
         .message("spec.nameStyle: this store takes Kebab names only").field_path(".nameStyle"),
     validation = Rule::new("!has(self.provider.vault) || self.provider.vault.address.startsWith('https://')")
-        .message("spec.provider.vault.address must be https"),
+        .message("spec.provider.vault.address must be https").field_path(".provider.vault.address"),
     validation = Rule::new("!has(self.provider.infisical) || self.provider.infisical.hostUrl.startsWith('https://')")
-        .message("spec.provider.infisical.hostUrl must be https"),
+        .message("spec.provider.infisical.hostUrl must be https").field_path(".provider.infisical.hostUrl"),
     validation = Rule::new(
         "!has(self.provider.vault) || !has(self.provider.vault.auth.kubernetes) || \
          (has(self.provider.vault.auth.kubernetes.serviceAccountRef) && has(self.provider.vault.auth.kubernetes.audiences))")
-        .message("spec.provider.vault.auth.kubernetes needs serviceAccountRef and audiences"),
+        .message("spec.provider.vault.auth.kubernetes needs serviceAccountRef and audiences")
+        .field_path(".provider.vault.auth.kubernetes"),
     validation = Rule::new(
         "!has(self.provider.infisical) || !has(self.provider.infisical.auth.kubernetes) || \
          (has(self.provider.infisical.auth.kubernetes.serviceAccountRef) && has(self.provider.infisical.auth.kubernetes.audiences))")
-        .message("spec.provider.infisical.auth.kubernetes needs serviceAccountRef and audiences"),
+        .message("spec.provider.infisical.auth.kubernetes needs serviceAccountRef and audiences")
+        .field_path(".provider.infisical.auth.kubernetes"),
     validation = Rule::new("!has(self.provider.azureKeyVault) || has(self.provider.azureKeyVault.auth)")
-        .message("spec.provider.azureKeyVault.auth is required")
+        .message("spec.provider.azureKeyVault.auth is required").field_path(".provider.azureKeyVault")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SecretStoreSpec {
@@ -217,6 +219,8 @@ pub struct Limits {
     /// Default 200; Infisical 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.01, max = 100_000.0))]
+    // The API server takes a fractional minimum of a whole number for 0.
+    #[x_kube(validation = Rule::new("self >= 0.01").message("limits.requestsPerSecond must be at least 0.01"))]
     pub requests_per_second: Option<f64>,
     /// Requests at once after a rest. Default 400; Infisical 20.
     #[serde(default, skip_serializing_if = "Option::is_none")]
