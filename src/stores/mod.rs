@@ -16,9 +16,14 @@ use crate::{
     secret::SecretValue,
 };
 
+pub mod credentials;
+pub(crate) mod http;
+pub mod kubernetes;
 pub mod layers;
 pub mod settings;
+pub mod vault;
 
+pub use credentials::ClusterCredentials;
 pub use settings::{Settings, scheme, settings};
 
 /// A place that holds secrets.
@@ -51,6 +56,11 @@ pub trait Store: Send + Sync + 'static {
     /// A store that tells changes by itself does so here, and is not polled.
     fn watch(&self) -> Option<BoxStream<'static, Change>> {
         None
+    }
+
+    /// Logins since the start, for the metrics.
+    fn logins(&self) -> u64 {
+        0
     }
 }
 
@@ -206,8 +216,20 @@ pub fn connect(
     credentials: Arc<dyn Credentials>,
     client: Option<kube::Client>,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let _ = (&credentials, &client, &ca);
+    let settings_error = |message: &str| StoreError::new(Failure::Misconfigured, message);
     match provider {
+        Provider { vault: Some(settings), .. } => {
+            Ok(Arc::new(vault::Vault::new(settings, ca.as_deref(), credentials)?))
+        }
+        Provider { kubernetes: Some(settings), .. } => {
+            let client = client.ok_or_else(|| {
+                settings_error("the kubernetes store needs a cluster, and there is none: set KUBECONFIG")
+            })?;
+            let namespace = settings.namespace.clone();
+            let namespace =
+                namespace.ok_or_else(|| settings_error("spec.provider.kubernetes.namespace is required"))?;
+            Ok(Arc::new(kubernetes::Kubernetes::new(client, namespace)))
+        }
         other => Err(StoreError::new(
             Failure::NotReady,
             format!("this version does not speak {}: use vault or kubernetes", settings::provider_name(other)),

@@ -1,0 +1,170 @@
+//! A thin HTTP client for the stores that speak HTTP: their CA, no redirects, bounded bodies, errors in one sentence.
+//!
+//! Timeouts are the layers' job; only connecting has its own, so that a dead address is told from a slow server.
+
+use std::{error::Error as _, fmt, time::Duration};
+
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url, header, redirect};
+use zeroize::Zeroizing;
+
+use super::{Failure, StoreError};
+
+/// More than any secret, any list of 10,000 names and any error page takes.
+const MAX_BODY: usize = 4 << 20;
+
+/// A client for one server.
+pub(crate) struct Http {
+    client: Client,
+    base: Url,
+}
+
+/// An answer that has arrived whole. Its body is wiped when dropped, and never printed.
+pub(crate) struct Reply {
+    /// The status; never a redirect.
+    pub status: StatusCode,
+    /// How long the server wants to be left alone.
+    pub retry_after: Option<Duration>,
+    /// The body.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+impl Http {
+    /// A client that trusts `ca` (PEM) and nothing else, or, without it, what the system trusts.
+    pub fn new(address: &str, ca: Option<&str>) -> Result<Self, StoreError> {
+        let wrong = |what: &str| StoreError::new(Failure::Misconfigured, what);
+        let base = Url::parse(address)
+            .ok()
+            .filter(|url| !url.cannot_be_a_base())
+            .ok_or_else(|| wrong("the store's address is no URL: write it as https://HOST[:PORT]"))?;
+        let mut builder = Client::builder()
+            .user_agent(concat!("secretref/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(5));
+        let no_ca = || wrong("the store's caBundle or caRef holds no certificate: give PEM blocks of CERTIFICATE");
+        match ca {
+            Some(pem) => {
+                let certificates = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| no_ca())?;
+                if certificates.is_empty() {
+                    return Err(no_ca());
+                }
+                builder = builder.tls_certs_only(certificates);
+            }
+            // Without TLS the system's certificates are not needed; loading them fails where there are none.
+            None if base.scheme() == "http" => builder = builder.tls_certs_only([]),
+            None => {}
+        }
+        let client = builder.build().map_err(|_| {
+            wrong("no TLS client can be made: the store's caBundle or caRef is unusable, or, without one, this system has no CA certificates")
+        })?;
+        Ok(Self { client, base })
+    }
+
+    /// The URL of these path segments, each percent-encoded. A key with a segment that cannot be asked for is refused.
+    pub fn url<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Result<Url, StoreError> {
+        let wrong = || StoreError::new(Failure::Misconfigured, "a path with '.' or '..' in it cannot be asked for");
+        let mut url = self.base.clone();
+        {
+            let mut path = url.path_segments_mut().map_err(|()| wrong())?;
+            path.pop_if_empty();
+            for segment in segments {
+                if matches!(segment, "." | "..") {
+                    return Err(wrong());
+                }
+                path.push(segment);
+            }
+        }
+        Ok(url)
+    }
+
+    /// A request that is not sent yet.
+    pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.client.request(method, url)
+    }
+
+    /// Sends it and reads the whole answer. `what` starts the sentence of an error: `reading acme--db-password`.
+    pub async fn send(&self, request: RequestBuilder, what: &impl fmt::Display) -> Result<Reply, StoreError> {
+        let mut response = request.send().await.map_err(|e| no_answer(e, what))?;
+        let status = response.status();
+        if status.is_redirection() {
+            return Err(StoreError::new(
+                Failure::Misconfigured,
+                format!(
+                    "{what} failed: the server redirects, and credentials never follow: set the store's address to where the active server answers"
+                ),
+            ));
+        }
+        let retry_after = retry_after(&response);
+        let body = read(&mut response, what).await?;
+        Ok(Reply { status, retry_after, body })
+    }
+}
+
+async fn read(response: &mut Response, what: &impl fmt::Display) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let too_long = || {
+        StoreError::new(
+            Failure::Misconfigured,
+            format!("{what} failed: the answer is longer than 4 MiB: check that the address is the store's"),
+        )
+    };
+    let announced = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
+    if announced > MAX_BODY {
+        return Err(too_long());
+    }
+    let mut body = Zeroizing::new(Vec::with_capacity(announced.max(4096)));
+    while let Some(chunk) = response.chunk().await.map_err(|e| no_answer(e, what))? {
+        let needed = body.len() + chunk.len();
+        if needed > MAX_BODY {
+            return Err(too_long());
+        }
+        if needed > body.capacity() {
+            // Grown by hand: a Vec that grows by itself leaves its old bytes behind, unwiped.
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * body.capacity())));
+            larger.extend_from_slice(&body);
+            body = larger;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Seconds or a date, as RFC 9110 has it; a day at most.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+            Duration::try_from(at.duration_since(jiff::Timestamp::now())).unwrap_or_default()
+        }
+    };
+    Some(wait.min(Duration::from_secs(86_400)))
+}
+
+/// No answer arrived. The text of the cause names hosts and certificates at most: URLs and bodies are not in it.
+fn no_answer(error: reqwest::Error, what: &impl fmt::Display) -> StoreError {
+    let error = error.without_url();
+    let (mut tls, mut cause, mut source) = (false, String::new(), error.source());
+    while let Some(e) = source {
+        cause = e.to_string();
+        tls |= cause.contains("certificate") || cause.contains("tls") || cause.contains("InvalidContentType");
+        source = e.source();
+    }
+    cause.truncate(cause.char_indices().nth(200).map_or(cause.len(), |(at, _)| at));
+    let message = if tls {
+        format!(
+            "{what} failed: no TLS connection ({cause}): set the store's caBundle or caRef to the CA that signed the server's certificate, and check that the address has the name in it"
+        )
+    } else if error.is_connect() || error.is_timeout() {
+        let cause = if cause.is_empty() { "no answer in time".to_owned() } else { cause };
+        format!(
+            "{what} failed: the server cannot be reached ({cause}): check the store's address, that the server runs, and that network policies let the operator through"
+        )
+    } else if error.is_builder() {
+        let message = format!("{what} failed: the request cannot be made: check the store's address and credential");
+        return StoreError::new(Failure::Misconfigured, message);
+    } else {
+        let cause = if cause.is_empty() { String::new() } else { format!(" ({cause})") };
+        format!("{what} failed: the connection broke{cause}: check the server and what is between it and the operator")
+    };
+    StoreError::new(Failure::Unavailable, message)
+}
