@@ -80,6 +80,30 @@ impl AuditResult {
     }
 }
 
+/// An access that has begun.
+#[must_use]
+pub struct Pending<'a> {
+    audit: &'a Audit,
+    event: Option<AuditEvent>,
+}
+
+impl Pending<'_> {
+    /// It ended.
+    pub fn end(mut self, result: AuditResult) {
+        if let Some(event) = &mut self.event {
+            event.result = result;
+        }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if let Some(event) = self.event.take() {
+            self.audit.record(event);
+        }
+    }
+}
+
 /// Where audit events go.
 pub struct Audit {
     source_ip: Option<IpAddr>,
@@ -120,14 +144,10 @@ impl Audit {
         Ok(Self { source_ip, sink: Some(sink) })
     }
 
-    /// Whether events go anywhere: what they are made of need not be built otherwise.
-    pub const fn is_on(&self) -> bool {
-        self.sink.is_some()
-    }
-
-    /// This process's own address, for accesses that nobody outside asked for.
-    pub const fn source_ip(&self) -> Option<IpAddr> {
-        self.source_ip
+    /// An access begins. Its event is recorded when it ends, also if it is given up half way. The event is not even
+    /// built when nobody records; it gets this process's own address, for accesses that nobody outside asked for.
+    pub fn begin(&self, event: impl FnOnce(Option<IpAddr>) -> AuditEvent) -> Pending<'_> {
+        Pending { audit: self, event: self.sink.is_some().then(|| event(self.source_ip)) }
     }
 
     /// Takes an event; does not wait.

@@ -21,9 +21,9 @@ use prometheus_client::{
 
 use crate::api::{Circuit, Reason};
 
-/// Results of a store request, as `secretref_store_requests_total` has them. `circuit_open` and `held` never left
-/// this process.
-pub const STORE_RESULTS: [&str; 11] = [
+/// Results of a store request, as `secretref_store_requests_total` has them. `circuit_open` and `held` (by a
+/// Retry-After) never left this process; of `cancelled` nobody waited for the answer.
+pub const STORE_RESULTS: [&str; 12] = [
     "success",
     "not_found",
     "denied",
@@ -35,6 +35,7 @@ pub const STORE_RESULTS: [&str; 11] = [
     "not_ready",
     "circuit_open",
     "held",
+    "cancelled",
 ];
 
 /// What a store is asked for, as `secretref_store_requests_total` has it.
@@ -121,7 +122,7 @@ impl Metrics {
         let r = &mut self.registry;
         r.register("store_requests", "Requests to stores by result", self.store_requests.clone());
         r.register("store_request_duration_seconds", "Duration of requests to stores", self.store_durations.clone());
-        r.register("store_retries", "Requests to stores that were a retry", self.store_retries.clone());
+        r.register("store_retries", "Requests to stores that repeat one that failed", self.store_retries.clone());
         r.register("cache_requests", "Reads of the value cache", self.cache_requests.clone());
         r.register("cache_bytes", "Bytes in the value cache", self.cache_bytes.clone());
         r.register("circuit_state", "Circuit breaker: 0 closed, 1 half-open, 2 open", self.circuits.clone());

@@ -61,7 +61,10 @@ fn the_filter_is_obeyed_above_the_floor() {
         tracing::info!(store = "platform", "heard");
     });
     let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
-    assert_eq!((&line["message"], &line["store"], &line["level"]), (&"heard".into(), &"platform".into(), &"INFO".into()));
+    assert_eq!(
+        (&line["message"], &line["store"], &line["level"]),
+        (&"heard".into(), &"platform".into(), &"INFO".into())
+    );
     assert!(matches!(init_logging(LogFormat::Text, "a=b=c"), Err(LogError::Filter(_))));
 }
 

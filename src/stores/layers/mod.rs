@@ -1,16 +1,39 @@
-//! The layers around every store, written once.
+//! The layers around every store, written once: from the outside in audit, cache, single flight, retry, breaker,
+//! limits, timeout.
+//!
+//! Each layer is a file that decides without I/O where it can, with the clock as a parameter; this one and `attempt`
+//! string them together.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use super::{Settings, Store, StoreError, Stored};
+use tokio::time::{Instant, sleep};
+use tracing::Instrument;
+
+use self::{
+    attempt::{Attempt, Watched},
+    flight::Flights,
+    limits::Limits,
+    request::{Answer, Place, Request},
+    retry::Retries,
+};
+use super::{Failure, Settings, Store, StoreError, Stored};
 use crate::{
     api::{Capabilities, Circuit},
-    audit::Audit,
+    audit::{Audit, AuditEvent, AuditResult},
     naming::StoreKey,
     telemetry::Metrics,
 };
 
+mod attempt;
+mod breaker;
 mod cache;
+mod flight;
+mod limits;
+mod request;
+mod retry;
 
 pub use cache::Cache;
 
@@ -51,14 +74,39 @@ pub struct Access<'a> {
     pub freshness: Freshness,
 }
 
+impl Identity {
+    /// How messages and metrics name it; a name holds no `/`.
+    pub fn label(&self) -> String {
+        self.joined('/')
+    }
+
+    /// How audit events name it. There a `/` separates the store from the key, which may hold more of them.
+    fn path(&self) -> String {
+        self.joined(':')
+    }
+
+    fn joined(&self, separator: char) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("{namespace}{separator}{}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
 /// A store with everything around it.
 pub struct Layers {
     identity: Identity,
+    label: Box<str>,
+    uid: Arc<str>,
     store: Arc<dyn Store>,
     settings: Settings,
-    cache: Arc<Cache>,
-    metrics: Arc<Metrics>,
     audit: Arc<Audit>,
+    cache: Arc<Cache>,
+    flights: Flights,
+    retries: Retries,
+    breaker: Mutex<Watched>,
+    limits: Limits,
+    metrics: Arc<Metrics>,
 }
 
 impl Layers {
@@ -71,21 +119,38 @@ impl Layers {
         metrics: Arc<Metrics>,
         audit: Arc<Audit>,
     ) -> Self {
-        Self { identity, store, settings, cache, metrics, audit }
+        let label = identity.label().into_boxed_str();
+        metrics.circuit(&label, Circuit::Closed);
+        Self {
+            label,
+            uid: identity.uid.as_str().into(),
+            flights: Flights::default(),
+            retries: Retries::new(&settings),
+            breaker: Mutex::new(Watched::new()),
+            limits: Limits::new(&settings),
+            identity,
+            store,
+            settings,
+            audit,
+            cache,
+            metrics,
+        }
     }
 
     /// Reads one key: `None` means that the store is certain that it is not there.
     ///
     /// # Errors
-    /// As [`Store::get`], and [`super::Failure::CircuitOpen`] when the store was not asked.
+    /// As [`Store::get`]; also [`Failure::CircuitOpen`] and [`Failure::RateLimited`] when the store was not asked.
     pub async fn get(
         &self,
         key: &StoreKey,
         version: Option<&str>,
         access: &Access<'_>,
     ) -> Result<Option<Arc<Stored>>, StoreError> {
-        let _ = (access, &self.cache, &self.metrics, &self.audit);
-        Ok(self.store.get(key, version).await?.map(Arc::new))
+        match self.ask(Request::Get { key: key.clone(), version: version.map(Into::into) }, access).await? {
+            Answer::Value(value) => Ok(value),
+            Answer::Keys(_) => Err(self.mixed_up()),
+        }
     }
 
     /// The keys that start with `prefix`. Absence from it proves nothing.
@@ -93,40 +158,129 @@ impl Layers {
     /// # Errors
     /// As [`Layers::get`].
     pub async fn list(&self, prefix: &str, access: &Access<'_>) -> Result<Arc<Vec<StoreKey>>, StoreError> {
-        let _ = access;
-        Ok(Arc::new(self.store.list(prefix).await?))
+        match self.ask(Request::List { prefix: prefix.into() }, access).await? {
+            Answer::Keys(keys) => Ok(keys),
+            Answer::Value(_) => Err(self.mixed_up()),
+        }
     }
 
-    /// Asks the store how it is, also past an open circuit breaker: this is its half-open probe. One attempt.
+    /// Asks the store how it is, also past an open circuit breaker: this is its half-open probe. One attempt, which
+    /// waits behind no other request.
     ///
     /// # Errors
     /// As [`Store::probe`].
     pub async fn probe(&self) -> Result<Capabilities, StoreError> {
-        self.store.probe().await
+        let attempt = Attempt { operation: "probe", probe: true, by: None };
+        self.attempt(&attempt, |_| "success", self.store.probe()).await
     }
 
     /// The circuit breaker now.
     pub fn circuit(&self) -> Circuit {
-        Circuit::Closed
+        self.breaker(|breaker, now| breaker.circuit(now))
     }
 
     /// For how long the store asked to be left alone, if it did.
     pub fn held_for(&self) -> Option<Duration> {
-        None
+        self.limits.held_for(Instant::now())
     }
 
     /// What the layers were built from.
-    pub fn settings(&self) -> &Settings {
+    pub const fn settings(&self) -> &Settings {
         &self.settings
     }
 
     /// Which store object this is.
-    pub fn identity(&self) -> &Identity {
+    pub const fn identity(&self) -> &Identity {
         &self.identity
     }
 
     /// The bare store, for its session and its watch.
-    pub fn store(&self) -> &Arc<dyn Store> {
+    pub const fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
+
+    async fn ask(&self, request: Request, access: &Access<'_>) -> Result<Answer, StoreError> {
+        let span = tracing::debug_span!(
+            "access", trace_id = access.trace_id, requester = access.requester, store = %self.label,
+            operation = request.name(),
+        );
+        let event = self.audit.begin(|source_ip| AuditEvent {
+            timestamp: jiff::Timestamp::now(),
+            requester_id: access.requester.to_owned(),
+            secret_path: format!("{}/{}/{}", self.identity.provider, self.identity.path(), request.path()),
+            operation: request.operation(),
+            source_ip,
+            trace_id: access.trace_id.to_owned(),
+            result: AuditResult::Error,
+        });
+        let place = Arc::new(Place { uid: Arc::clone(&self.uid), generation: self.identity.generation, request });
+        let answer = self.answer(&place, access.freshness).instrument(span).await;
+        event.end(AuditResult::of(&answer));
+        answer
+    }
+
+    /// Cache and single flight.
+    async fn answer(&self, place: &Arc<Place>, freshness: Freshness) -> Result<Answer, StoreError> {
+        if freshness == Freshness::Cached {
+            let held = self.cache.get(place, Instant::now());
+            self.metrics.cache_request(&self.label, held.is_some());
+            if let Some(answer) = held {
+                return Ok(answer);
+            }
+        }
+        let fly = || async {
+            let answer = self.persist(place).await;
+            // An error takes nothing from the cache: a value may stay for as long as it was to stay anyway.
+            if let Ok(answer) = &answer {
+                self.cache.keep(place, answer.clone(), self.settings.cache_ttl, Instant::now());
+            }
+            answer
+        };
+        self.flights.join(place, freshness, fly).await
+    }
+
+    /// Retry.
+    async fn persist(&self, place: &Place) -> Result<Answer, StoreError> {
+        let started = Instant::now();
+        let mut failed = 0;
+        loop {
+            let by = (failed > 0).then(|| started + retry::OVERALL);
+            let attempt = Attempt { operation: place.request.name(), probe: false, by };
+            let answer = self.attempt(&attempt, Answer::result, place.request.ask(&*self.store)).await;
+            match answer.as_ref().map_err(|e| e.failure) {
+                Err(failure) if failure.is_transient() => {
+                    failed += 1;
+                    let now = Instant::now();
+                    if let Some(wait) = self.retries.next(place, failed, now - started, now) {
+                        tracing::debug!(failed, ?wait, "trying again");
+                        sleep(wait).await;
+                        self.metrics.store_retry(&self.label);
+                        continue;
+                    }
+                    self.retries.failed(place);
+                }
+                // No answer about this key: what is remembered of it stands.
+                Err(Failure::CircuitOpen | Failure::RateLimited(_) | Failure::NotReady) => {}
+                Ok(_) | Err(_) => self.retries.answered(place),
+            }
+            return answer;
+        }
+    }
+
+    fn mixed_up(&self) -> StoreError {
+        StoreError::new(
+            Failure::Misconfigured,
+            format!("store `{}` gave an answer to another question; please report this", self.label),
+        )
+    }
 }
+
+impl Drop for Layers {
+    /// A store that is gone or has changed leaves no value behind, not even from requests that outlived the change.
+    fn drop(&mut self) {
+        self.cache.forget_generation(&self.uid, self.identity.generation);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! How much a store is asked: a rate with a burst, a number of requests at once, and silence when it says so.
+
+use std::{
+    sync::{Mutex, MutexGuard as StateGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{MutexGuard, Semaphore, SemaphorePermit},
+    time::Instant,
+};
+
+use super::super::{Failure, Settings};
+
+/// The longest that a store may have itself left alone.
+const LONGEST_HOLD: Duration = Duration::from_secs(3600);
+/// How long it is left alone if it does not say; it doubles.
+const FIRST_HOLD: Duration = Duration::from_secs(1);
+const LONGEST_STEP: Duration = Duration::from_secs(60);
+/// Callers wait for the end of a hold up to this long; with more to go they hear so at once.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A token bucket, kept as the time at which it will be full again: exact, no rounding adds up. In any window of
+/// length `w` it gives at most `burst + rate * w`.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    interval: Duration,
+    tolerance: Duration,
+    full_at: Option<Instant>,
+}
+
+impl Bucket {
+    pub(super) fn new(per_second: f64, burst: u32) -> Self {
+        // A rate that is none (the schema admits none such) becomes a very low one, never an unbounded one.
+        let rate = if per_second.is_finite() { per_second.clamp(1e-4, 1e6) } else { 1e-4 };
+        let interval = Duration::from_secs_f64(1.0 / rate) + Duration::from_nanos(1);
+        Self { interval, tolerance: interval.saturating_mul(burst.max(1) - 1), full_at: None }
+    }
+
+    /// Takes a token, or tells when there will be one.
+    pub(super) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let full_at = self.full_at.filter(|at| *at > now).unwrap_or(now);
+        match (full_at - now).checked_sub(self.tolerance) {
+            Some(wait) if !wait.is_zero() => Err(wait),
+            _ => {
+                self.full_at = Some(full_at + self.interval);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Silence that a store asked for.
+#[derive(Debug)]
+pub(super) struct Hold {
+    until: Option<Instant>,
+    /// When it last asked for it: an answer to what was sent before tells nothing new.
+    set: Option<Instant>,
+    step: Duration,
+}
+
+impl Hold {
+    pub(super) const fn new() -> Self {
+        Self { until: None, set: None, step: FIRST_HOLD }
+    }
+
+    /// The store said slow down, to a request that was sent at `sent`.
+    pub(super) fn told(&mut self, wait: Option<Duration>, sent: Instant, now: Instant) {
+        let wait = match wait.filter(|wait| !wait.is_zero()) {
+            Some(wait) => wait.min(LONGEST_HOLD),
+            // Of many requests in flight all hear it; that is one step, not many.
+            None if !self.is_news(sent) => return,
+            None => {
+                let step = self.step;
+                self.step = (step * 2).min(LONGEST_STEP);
+                step
+            }
+        };
+        self.set = Some(now);
+        self.until = self.until.max(Some(now + wait));
+    }
+
+    /// The store gave what was asked for at `sent`.
+    pub(super) fn answered(&mut self, sent: Instant) {
+        if self.is_news(sent) {
+            self.step = FIRST_HOLD;
+        }
+    }
+
+    /// How long it lasts from now on.
+    pub(super) fn rest(&self, now: Instant) -> Option<Duration> {
+        self.until.map(|until| until.saturating_duration_since(now)).filter(|rest| !rest.is_zero())
+    }
+
+    fn is_news(&self, sent: Instant) -> bool {
+        self.set.is_none_or(|set| sent >= set)
+    }
+}
+
+/// The limits of one store.
+pub(super) struct Limits {
+    /// Ordinary requests stand in line here, and only the first of them waits for a seat and a token. Who does not
+    /// stand in line (a probe) is therefore served next.
+    line: tokio::sync::Mutex<()>,
+    seats: Semaphore,
+    state: Mutex<State>,
+}
+
+struct State {
+    bucket: Bucket,
+    hold: Hold,
+}
+
+/// A place at the front: at most one request at a time gets in from here.
+pub(super) struct Turn<'a> {
+    line: Option<MutexGuard<'a, ()>>,
+    seat: Option<SemaphorePermit<'a>>,
+}
+
+/// Leave to send one request; holds its seat until dropped.
+pub(super) struct Leave<'a> {
+    _seat: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Turn<'a> {
+    pub(super) fn into_leave(self) -> Leave<'a> {
+        drop(self.line);
+        Leave { _seat: self.seat }
+    }
+}
+
+impl Limits {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let bucket = Bucket::new(settings.requests_per_second, settings.burst);
+        Self {
+            line: tokio::sync::Mutex::new(()),
+            seats: Semaphore::new(settings.max_concurrent.clamp(1, Semaphore::MAX_PERMITS)),
+            state: Mutex::new(State { bucket, hold: Hold::new() }),
+        }
+    }
+
+    /// Waits for its turn. Whoever stops waiting takes nothing away.
+    pub(super) async fn turn(&self, urgent: bool) -> Turn<'_> {
+        let line = if urgent { None } else { Some(self.line.lock().await) };
+        // It fails on a closed semaphore only, and nobody closes it.
+        let seat = self.seats.acquire().await.ok();
+        Turn { line, seat }
+    }
+
+    /// Takes a token now, or tells how long to wait.
+    pub(super) fn take(&self, now: Instant) -> Result<(), Duration> {
+        let mut state = self.state();
+        match state.hold.rest(now) {
+            Some(rest) => Err(rest),
+            None => state.bucket.take(now),
+        }
+    }
+
+    /// Learns from an answer to a request that was sent at `sent`.
+    pub(super) fn learn(&self, failure: Option<Failure>, sent: Instant, now: Instant) {
+        match failure {
+            None => self.state().hold.answered(sent),
+            Some(Failure::RateLimited(wait)) => self.state().hold.told(wait, sent, now),
+            Some(_) => {}
+        }
+    }
+
+    /// How long the store wants to be left alone.
+    pub(super) fn held_for(&self, now: Instant) -> Option<Duration> {
+        self.state().hold.rest(now)
+    }
+
+    fn state(&self) -> StateGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[path = "limits/tests.rs"]
+mod tests;
