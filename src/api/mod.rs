@@ -6,6 +6,7 @@
 
 mod crds;
 mod duration;
+mod entry;
 mod provider;
 mod reason;
 mod reference;
@@ -16,16 +17,14 @@ mod target;
 
 pub use crds::{all as crds, to_yaml};
 pub use duration::GoDuration;
+pub use entry::{DataEntry, DataSource, Decode, Extract, Find, KeyCase, Scope, SecretRef};
 pub use provider::{
     AppRole, AzureAuth, AzureClientSecret, AzureKeyVault, CaRef, CaRefKind, Empty, Infisical, InfisicalAuth,
     InfisicalKubernetesAuth, JwtAuth, KubernetesAuth, KubernetesProvider, ManagedIdentity, Provider, SecretKeyRef,
     SecretKeySource, ServiceAccountRef, UniversalAuth, Vault, VaultAuth, WorkloadIdentity,
 };
 pub use reason::Reason;
-pub use reference::{
-    DataEntry, DataSource, Decode, Extract, Find, KeyCase, Restart, Rollout, Scope, SecretRef, SecretReference,
-    SecretReferenceSpec, StoreKind, StoreRef,
-};
+pub use reference::{Restart, Rollout, SecretReference, SecretReferenceSpec, StoreKind, StoreRef};
 pub use status::{
     Capabilities, Circuit, Entry, EntryScope, SecretReferenceStatus, StoreStatus, TargetStatus, condition_types,
 };

@@ -36,7 +36,7 @@ fn map(n: usize, value: &str) -> Value {
 }
 
 fn templates(n: usize) -> Value {
-    (0..n).map(|i| (format!("key-{i:0>249}"), json!("{{ A }}"))).collect::<Map<_, _>>().into()
+    (0..n).map(|i| (format!("template-{i:0>244}"), json!("{{ A }}"))).collect::<Map<_, _>>().into()
 }
 
 fn named(name: usize) -> Value {
