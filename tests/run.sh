@@ -17,7 +17,7 @@ trap down EXIT; trap 'exit 130' INT TERM HUP
 down    # what a run that was killed has left
 
 say "compiling the tests"
-cargo test --locked --no-run
+cargo test --locked --no-run "$@"
 say "building the image"
 deploy/image/build.sh "$CACHE/test/image.tar" > "$CACHE/test/image.out"
 SECRETREF_IMAGE=$(cut -d' ' -f1 "$CACHE/test/image.out"); export SECRETREF_IMAGE
