@@ -1,4 +1,5 @@
 //! `ClusterSecretStore` (the platform's) and `SecretStore` (a tenant's).
+#![allow(clippy::duplicated_attributes, reason = "both kinds have the same columns, which the lint takes for one list")]
 
 use std::{collections::BTreeMap, time::Duration};
 
