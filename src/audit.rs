@@ -130,7 +130,8 @@ impl Audit {
         Self::to(io::stdout(), source_ip, metrics, QUEUE)
     }
 
-    fn to(
+    /// Events go to `out`, which only the writer thread waits for; `queue` of them may wait.
+    pub(crate) fn to(
         out: impl Write + Send + 'static,
         source_ip: Option<IpAddr>,
         metrics: Arc<Metrics>,

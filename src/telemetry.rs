@@ -88,4 +88,4 @@ fn most(target: &str) -> LevelFilter {
 
 #[cfg(test)]
 #[path = "telemetry/tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -99,9 +99,10 @@ impl Hold {
 
 /// The limits of one store.
 pub(super) struct Limits {
-    /// Ordinary requests stand in line here, and only the first of them waits for a seat and a token. Who does not
-    /// stand in line (a probe) is therefore served next.
+    /// Ordinary requests stand in line here, and only the first of them goes on to the front.
     line: tokio::sync::Mutex<()>,
+    /// Whoever is here waits for a seat and a token. A probe comes straight here, and so is served next.
+    front: tokio::sync::Mutex<()>,
     seats: Semaphore,
     state: Mutex<State>,
 }
@@ -111,8 +112,10 @@ struct State {
     hold: Hold,
 }
 
-/// A place at the front: at most one request at a time gets in from here.
+/// The place at the front, with a seat: one request at a time takes its token from here.
 pub(super) struct Turn<'a> {
+    // Dropped in this order: a probe that waits for the front comes before the next in line.
+    front: MutexGuard<'a, ()>,
     line: Option<MutexGuard<'a, ()>>,
     seat: Option<SemaphorePermit<'a>>,
 }
@@ -124,7 +127,7 @@ pub(super) struct Leave<'a> {
 
 impl<'a> Turn<'a> {
     pub(super) fn into_leave(self) -> Leave<'a> {
-        drop(self.line);
+        drop((self.front, self.line));
         Leave { _seat: self.seat }
     }
 }
@@ -134,17 +137,19 @@ impl Limits {
         let bucket = Bucket::new(settings.requests_per_second, settings.burst);
         Self {
             line: tokio::sync::Mutex::new(()),
+            front: tokio::sync::Mutex::new(()),
             seats: Semaphore::new(settings.max_concurrent.clamp(1, Semaphore::MAX_PERMITS)),
             state: Mutex::new(State { bucket, hold: Hold::new() }),
         }
     }
 
     /// Waits for its turn. Whoever stops waiting takes nothing away.
-    pub(super) async fn turn(&self, urgent: bool) -> Turn<'_> {
-        let line = if urgent { None } else { Some(self.line.lock().await) };
+    pub(super) async fn turn(&self, probe: bool) -> Turn<'_> {
+        let line = if probe { None } else { Some(self.line.lock().await) };
+        let front = self.front.lock().await;
         // It fails on a closed semaphore only, and nobody closes it.
         let seat = self.seats.acquire().await.ok();
-        Turn { line, seat }
+        Turn { front, line, seat }
     }
 
     /// Takes a token now, or tells how long to wait.
