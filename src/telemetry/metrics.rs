@@ -89,6 +89,9 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// What [`Metrics::encode`] writes, for the header of an HTTP answer.
+    pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
     /// All families, registered.
     pub fn new() -> Self {
         let store_durations = Histograms::new_with_constructor(Seconds);

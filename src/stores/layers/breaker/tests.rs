@@ -80,6 +80,21 @@ fn failures_of_an_earlier_time_do_not_count_later() {
     let many: Vec<_> = (0..16).map(|_| breaker.admit(now).unwrap()).collect();
     many.into_iter().for_each(|admitted| breaker.settle(admitted, Outcome::Silent, now));
     assert_eq!(breaker.refusal(now), Some(Refusal { failures: 5, next: Some(5 * SECOND) }));
+
+    let mut breaker = Breaker::new();
+    let late = breaker.admit(now).unwrap();
+    for _ in 0..THRESHOLD {
+        breaker.settle(late, Outcome::Silent, now);
+    }
+    let later = now + 5 * SECOND;
+    let half_open = breaker.admit(later).unwrap();
+    // The half-open request decides, not one that was sent when the store was known to be down.
+    breaker.settle(late, Outcome::Silent, later);
+    breaker.settle(late, Outcome::Unknown, later);
+    assert_eq!(breaker.refusal(later), Some(Refusal { failures: 5, next: None }));
+    breaker.settle(half_open, Outcome::Answered, later);
+    breaker.settle(late, Outcome::Silent, later);
+    assert_eq!((breaker.circuit(later), breaker.failures), (Circuit::Closed, 0));
 }
 
 #[test]
