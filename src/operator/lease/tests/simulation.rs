@@ -211,10 +211,10 @@ impl World {
                         self.at(back, who, Event::Hear(answer, sent, call));
                     }
                 }
-                Some(Event::Hear(answer, sent, call)) => {
-                    if self.processes[who].pending.is_some_and(|(pending, _)| pending == call) {
-                        self.hear(who, answer, sent);
-                    }
+                Some(Event::Hear(answer, sent, call))
+                    if self.processes[who].pending.is_some_and(|(pending, _)| pending == call) =>
+                {
+                    self.hear(who, answer, sent);
                 }
                 _ => {}
             }
