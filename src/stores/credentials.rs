@@ -128,7 +128,7 @@ impl Credentials for ClusterCredentials {
         audiences: &[String],
     ) -> Result<SecretValue, StoreError> {
         // No audience at all means the API server's.
-        if audiences.is_empty() || audiences.iter().any(|a| a.is_empty() || a.contains("kubernetes.default")) {
+        if audiences.is_empty() || audiences.iter().any(|a| is_api_server(a)) {
             return Err(own_audience());
         }
         let (namespace, name) = match (account, self.own_namespace_only) {
@@ -175,7 +175,12 @@ fn issuer(token: &SecretValue) -> Option<String> {
     serde_json::from_slice::<serde_json::Value>(&payload).ok()?.get("iss")?.as_str().map(str::to_owned)
 }
 
-fn own_audience() -> StoreError {
+/// The names that an API server commonly takes as its own audience, and none at all, which means the same.
+pub(super) fn is_api_server(audience: &str) -> bool {
+    audience.is_empty() || audience.contains("kubernetes.default")
+}
+
+pub(super) fn own_audience() -> StoreError {
     let message = "a token for the API server's own audience would give the store the operator's rights: set audiences to the store's";
     StoreError::new(Failure::Misconfigured, message)
 }

@@ -75,7 +75,12 @@ impl Kubernetes {
             request::get_metadata(&self.client, "/api/v1/namespaces", name, &what, &denied).await?;
         match found {
             Some(found) if found.metadata.deletion_timestamp.is_none() => Ok(()),
-            Some(_) => Err(StoreError::new(Failure::Misconfigured, format!("namespace {name} is being deleted"))),
+            Some(_) => Err(StoreError::new(
+                Failure::Misconfigured,
+                format!(
+                    "namespace {name} is being deleted: make it again, or correct spec.provider.kubernetes.namespace"
+                ),
+            )),
             None => Err(StoreError::new(
                 Failure::Misconfigured,
                 format!("there is no namespace {name}: create it, or correct spec.provider.kubernetes.namespace"),

@@ -8,6 +8,7 @@
 //! (a version 1 mount answers the same to everything), or one with the metadata of a deleted version. A missing mount
 //! or namespace, and whatever stands between, answers 404 in other ways.
 
+mod login;
 mod session;
 mod wire;
 
@@ -18,7 +19,11 @@ use reqwest::{Method, StatusCode, Url};
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use super::{Credentials, Failure, Store, StoreError, Stored, http::Http};
+use super::{
+    Credentials, Failure, Store, StoreError, Stored,
+    credentials::{is_api_server, own_audience},
+    http::Http,
+};
 use crate::{api, api::Capabilities, naming::StoreKey};
 use session::{Ask, Session};
 use wire::Missing;
@@ -45,6 +50,10 @@ impl Vault {
     /// # Errors
     /// When the settings cannot be right.
     pub fn new(settings: &api::Vault, ca: Option<&str>, credentials: Arc<dyn Credentials>) -> Result<Self, StoreError> {
+        let kubernetes = settings.auth.kubernetes.as_ref();
+        if kubernetes.and_then(|k| k.audiences.as_ref()).is_some_and(|list| list.iter().any(|a| is_api_server(a))) {
+            return Err(own_audience());
+        }
         let http = Http::new(&settings.address, ca.or(settings.ca_bundle.as_deref()))?;
         let session = Session::new(http, settings.namespace.as_deref(), settings.auth.clone(), credentials)?;
         let mount = settings.mount.clone().unwrap_or_else(|| "secret".to_owned());
@@ -208,7 +217,7 @@ impl Store for Vault {
         let mount = &self.mount;
         let data = ["GLOBAL--", "GLOBAL/"].map(|scope| format!("{mount}/data/{scope}{PROBED}"));
         let names = format!("{mount}/metadata/");
-        let rights = self.rights(&[&data[..], &[names.clone()]].concat()).await?;
+        let rights = self.rights(&[&data[..], std::slice::from_ref(&names)].concat()).await?;
         let may = |path: &str, right: &str| {
             rights.as_ref().and_then(|all| all.get(path)).is_some_and(|r| r.iter().any(|r| r == right || r == "root"))
         };

@@ -13,10 +13,9 @@ use reqwest::{Method, StatusCode, Url, header::HeaderValue};
 use serde_json::Value;
 use tokio::{sync::Mutex, time::Instant};
 
-use super::wire;
+use super::{login::Live, wire};
 use crate::{
     api::VaultAuth,
-    secret::SecretValue,
     stores::{
         Credentials, Failure, StoreError,
         http::{Http, Reply},
@@ -35,8 +34,8 @@ const LOCKOUT: Duration = Duration::from_secs(16 * 60);
 pub(super) struct Session {
     http: Http,
     namespace: Option<HeaderValue>,
-    auth: VaultAuth,
-    credentials: Arc<dyn Credentials>,
+    pub auth: VaultAuth,
+    pub credentials: Arc<dyn Credentials>,
     state: Mutex<State>,
     logins: AtomicU64,
 }
@@ -44,7 +43,7 @@ pub(super) struct Session {
 /// A token in use. A new token has a new generation.
 #[derive(Clone)]
 pub(super) struct Token {
-    header: HeaderValue,
+    pub header: HeaderValue,
     /// Which login it is of, from 1.
     pub generation: u64,
 }
@@ -66,28 +65,6 @@ struct State {
     refused: Option<(Instant, StoreError)>,
     refusals: u32,
     checked: Option<Instant>,
-}
-
-struct Live {
-    token: Token,
-    value: SecretValue,
-    since: Instant,
-    /// From `since` on; `None`: for ever, or unknown.
-    ttl: Option<Duration>,
-    /// What the login gave.
-    granted: Option<Duration>,
-    renewable: bool,
-}
-
-impl Live {
-    fn remaining(&self) -> Option<Duration> {
-        self.ttl.map(|ttl| (self.since + ttl).saturating_duration_since(Instant::now()))
-    }
-
-    /// When to see to it: in the middle of its life, or near its end if all that can be done is to log in again.
-    fn due(&self) -> Option<Instant> {
-        self.ttl.map(|ttl| self.since + if self.renewable { ttl / 2 } else { ttl / 5 * 4 })
-    }
 }
 
 impl Session {
@@ -224,23 +201,7 @@ impl Session {
         Ok(valid)
     }
 
-    /// What the token says about itself; `None`: it is not valid.
-    async fn look_up(&self, token: &Token) -> Result<Option<wire::Lookup>, StoreError> {
-        let what = "looking up the token";
-        let url = self.url(["auth", "token", "lookup-self"])?;
-        let reply = self.send(&Ask { method: Method::GET, url, body: None, what: &what }, Some(token)).await?;
-        match reply.status {
-            StatusCode::OK => Ok(Some(wire::parse::<wire::Data<_>>(&reply, &what)?.data)),
-            // Good, but without the policy `default`: it may not even look at itself.
-            StatusCode::FORBIDDEN if wire::denied_by_policy(&reply) => {
-                Ok(Some(wire::Lookup { ttl: 0, renewable: false }))
-            }
-            StatusCode::FORBIDDEN => Ok(None),
-            _ => Err(wire::refusal(&reply, &what, "")),
-        }
-    }
-
-    async fn send(&self, ask: &Ask<'_>, token: Option<&Token>) -> Result<Reply, StoreError> {
+    pub async fn send(&self, ask: &Ask<'_>, token: Option<&Token>) -> Result<Reply, StoreError> {
         let mut request = self.http.request(ask.method.clone(), ask.url.clone()).header("X-Vault-Request", "true");
         if let Some(namespace) = &self.namespace {
             request = request.header("X-Vault-Namespace", namespace);
@@ -269,12 +230,7 @@ impl Session {
                     }
                 }
                 let token = live.token.clone();
-                *state = State {
-                    live: Some(live),
-                    generation: state.generation,
-                    checked: Some(Instant::now()),
-                    ..State::default()
-                };
+                *state = State { live: Some(live), generation: state.generation, ..State::default() };
                 Ok(token)
             }
             Err(error) => {
@@ -282,55 +238,6 @@ impl Session {
                 Err(error)
             }
         }
-    }
-
-    async fn obtain(&self, generation: u64) -> Result<Live, StoreError> {
-        let auth = &self.auth;
-        let (method, mount, body) = if let Some(token) = &auth.token {
-            return self.adopt(self.credentials.secret(&token.secret_ref).await?, generation).await;
-        } else if let Some(role) = &auth.app_role {
-            let secret_id = text(self.credentials.secret(&role.secret_id.secret_ref).await?)?;
-            let body = serde_json::json!({ "role_id": role.role_id, "secret_id": secret_id });
-            ("AppRole", role.mount_path.as_deref().unwrap_or("approle"), body)
-        } else if let Some(kubernetes) = &auth.kubernetes {
-            let audiences = kubernetes.audiences.clone().unwrap_or_else(|| vec!["vault".to_owned()]);
-            let jwt =
-                self.credentials.service_account_token(kubernetes.service_account_ref.as_ref(), &audiences).await?;
-            let body = serde_json::json!({ "role": kubernetes.role, "jwt": text(jwt)? });
-            ("Kubernetes", kubernetes.mount_path.as_deref().unwrap_or("kubernetes"), body)
-        } else if let Some(jwt) = &auth.jwt {
-            let token = text(self.credentials.secret(&jwt.jwt.secret_ref).await?)?;
-            let body = serde_json::json!({ "role": jwt.role, "jwt": token });
-            ("JWT", jwt.mount_path.as_deref().unwrap_or("jwt"), body)
-        } else {
-            return Err(StoreError::new(Failure::Misconfigured, "spec.provider.vault.auth names no way to log in"));
-        };
-        let what = format!("the {method} login at auth/{mount}");
-        let url = self.url(["auth"].into_iter().chain(mount.split('/')).chain(["login"]))?;
-        let reply = self.send(&Ask { method: Method::POST, url, body: Some(body), what: &what }, None).await?;
-        match reply.status {
-            StatusCode::OK => {
-                let grant = wire::parse::<wire::Granted>(&reply, &what)?.auth;
-                live(grant.client_token.into(), grant.lease_duration, grant.renewable, generation)
-            }
-            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(StoreError::new(
-                Failure::Unauthenticated,
-                format!("{what} was rejected: check that the method is mounted there, the role, and {}", whose(auth)),
-            )),
-            _ => Err(wire::refusal(&reply, &what, "")),
-        }
-    }
-
-    /// Takes a token that somebody else made.
-    async fn adopt(&self, value: SecretValue, generation: u64) -> Result<Live, StoreError> {
-        let mut live = live(value, 0, false, generation)?;
-        let lookup = self.look_up(&live.token).await?.ok_or_else(|| {
-            let message = "the token is not valid, or no longer: put a new one into the Secret that auth.token names";
-            StoreError::new(Failure::Unauthenticated, message)
-        })?;
-        live.ttl = (lookup.ttl > 0).then(|| Duration::from_secs(lookup.ttl));
-        (live.granted, live.renewable) = (live.ttl, lookup.renewable);
-        Ok(live)
     }
 }
 
@@ -366,36 +273,5 @@ impl State {
     }
 }
 
-fn live(value: SecretValue, ttl: u64, renewable: bool, generation: u64) -> Result<Live, StoreError> {
-    let mut header = value
-        .expose_str()
-        .map(str::trim)
-        .and_then(|t| HeaderValue::from_str(t).ok())
-        .filter(|h| !h.is_empty())
-        .ok_or_else(|| {
-            StoreError::new(
-                Failure::Unauthenticated,
-                "what should be a token is none: put the bare token into its Secret",
-            )
-        })?;
-    header.set_sensitive(true);
-    let ttl = (ttl > 0).then(|| Duration::from_secs(ttl));
-    Ok(Live { token: Token { header, generation }, value, since: Instant::now(), ttl, granted: ttl, renewable })
-}
-
-fn text(credential: SecretValue) -> Result<String, StoreError> {
-    let text = credential.expose_str().map(|t| t.trim().to_owned());
-    text.ok_or_else(|| {
-        StoreError::new(Failure::Unauthenticated, "the store's credential is not text: correct its Secret")
-    })
-}
-
-fn whose(auth: &VaultAuth) -> &'static str {
-    if auth.app_role.is_some() {
-        "put a new secret id into its Secret if this one is used up or expired (after five failures the server itself rejects for 15 minutes)"
-    } else if auth.kubernetes.is_some() {
-        "that it is bound to the operator's ServiceAccount, namespace and audience, and that the server may use TokenReview"
-    } else {
-        "that the JWT is one that it accepts"
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -202,5 +202,4 @@ fn errors(reply: &Reply) -> Option<Vec<String>> {
 }
 
 #[cfg(test)]
-#[path = "wire_tests.rs"]
 mod tests;

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use super::*;
 use reqwest::StatusCode;
 use zeroize::Zeroizing;
