@@ -4,21 +4,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    fmt,
     sync::Arc,
 };
 
+use super::model::StoreName;
+
 /// Hops that a sentence tells in full; longer cycles are cut in the middle.
 const TOLD: usize = 6;
-
-/// A store: its namespace (none for a `ClusterSecretStore`) and name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StoreName {
-    /// The namespace of a `SecretStore`.
-    pub namespace: Option<Arc<str>>,
-    /// Its name.
-    pub name: Arc<str>,
-}
 
 /// A Secret: namespace and name.
 pub type SecretId = (Arc<str>, Arc<str>);
@@ -171,7 +163,7 @@ fn sentence(stores: &[StoreNeeds], references: &[ReferenceMakes], hops: &[Hop]) 
         let reference = &references[hop.reference];
         format!(
             "needs Secret {namespace}/{secret}, which reference {}/{} makes from store {}",
-            reference.namespace, reference.name, stores[hop.to].store
+            reference.namespace, reference.name, stores[hop.to].store.label()
         )
     };
     let mut told: Vec<String> = Vec::new();
@@ -181,24 +173,15 @@ fn sentence(stores: &[StoreNeeds], references: &[ReferenceMakes], hops: &[Hop]) 
         let left_out = hops.len() - TOLD;
         told.push(format!(
             "leads on over {left_out} more to store {}, which {}",
-            stores[last[0].from].store,
+            stores[last[0].from].store.label(),
             tell(&last[0])
         ));
         told.extend(last[1..].iter().map(tell));
     } else {
         told.extend(hops.iter().map(tell));
     }
-    let start = hops.first().map(|hop| stores[hop.from].store.to_string()).unwrap_or_default();
+    let start = hops.first().map(|hop| stores[hop.from].store.label()).unwrap_or_default();
     format!("store {start} {}: make one of these Secrets by other means", told.join(", which "))
-}
-
-impl fmt::Display for StoreName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.namespace {
-            Some(namespace) => write!(f, "{namespace}/{}", self.name),
-            None => f.write_str(&self.name),
-        }
-    }
 }
 
 #[cfg(test)]

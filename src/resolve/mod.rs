@@ -108,11 +108,13 @@ impl Problem {
     }
 
     fn store(key: &str, error: &StoreError) -> Self {
-        let retry_after = match error.failure {
-            Failure::RateLimited(after) => after,
-            _ => None,
+        // Texts of conditions must not tick: a countdown would be a write for every look at it.
+        let (sentence, retry_after) = match error.failure {
+            Failure::RateLimited(after) => ("the store said slow down: the operator waits as told", after),
+            Failure::CircuitOpen => ("the store does not answer: the operator syncs when a probe finds it back", None),
+            _ => (&*error.message, None),
         };
-        Self { reason: error.failure.reason(), message: format!("{key}: {}", error.message), retry_after }
+        Self { reason: error.failure.reason(), message: format!("{key}: {sentence}"), retry_after }
     }
 }
 

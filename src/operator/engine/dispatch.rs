@@ -1,0 +1,181 @@
+//! What runs next: syncs from the queue, polls that are due, status patches that follow a store, timers.
+
+use std::time::{Duration, Instant};
+
+use super::{Engine, HEARTBEAT, WORKERS};
+use crate::{
+    api::Circuit,
+    operator::{
+        model::{ObjectKey, StoreName},
+        queue::Class,
+        watch::Message,
+        worker::{Job, StoreView, follow, poll, sync},
+    },
+};
+
+/// Status patches that follow a store's health: at most so many a second, and behind target writes.
+const FOLLOWS_PER_SECOND: u32 = 200;
+
+/// How often metrics that count all references are brought up to date.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// When there is something to do even if nobody says anything.
+    pub(super) fn next_wake(&self) -> Instant {
+        let now = Instant::now();
+        let mut at = now + HEARTBEAT;
+        if !self.started {
+            return at;
+        }
+        if let Some((timer, _)) = self.timers.first() {
+            at = at.min(*timer);
+        }
+        for store in self.stores.values().filter(|s| s.can_be_polled()) {
+            if let Some(due) = self.table.next_due(&store.object.uid) {
+                at = at.min(due);
+            }
+        }
+        if !self.follows.is_empty() && self.running == 0 {
+            at = at.min(self.last_follow + Duration::from_secs(1) / FOLLOWS_PER_SECOND);
+        }
+        at
+    }
+
+    pub(super) fn tick(&mut self) {
+        if self.started {
+            self.fire_timers();
+            if std::mem::take(&mut self.cycles_stale) {
+                self.find_cycles();
+            }
+            self.start_syncs();
+            self.start_polls();
+            self.start_follows();
+        }
+        if self.last_report.elapsed() >= REPORT_EVERY {
+            self.last_report = Instant::now();
+            self.report();
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        let now = Instant::now();
+        while let Some((at, key)) = self.timers.first().cloned() {
+            if at > now {
+                return;
+            }
+            self.timers.pop_first();
+            if let Some(tracked) = self.references.get_mut(&key) {
+                tracked.wake = None;
+            }
+            self.enqueue(&key, Class::Rest);
+        }
+    }
+
+    fn start_syncs(&mut self) {
+        while self.running < WORKERS {
+            let Some((key, _)) = self.queue.pop() else { return };
+            let Some(job) = self.job(&key) else { continue };
+            self.running += 1;
+            let (context, tell) = (self.parts.context.clone(), self.tell.clone());
+            tokio::spawn(async move {
+                let outcome = sync(&context, job).await;
+                let _ = tell.send(Message::Synced(Box::new(outcome)));
+            });
+        }
+    }
+
+    fn job(&mut self, key: &ObjectKey) -> Option<Job> {
+        let store_name = self.references.get(key)?.model.store.clone();
+        let store = self.stores.get(&store_name);
+        if store.is_some_and(|s| !s.settled) {
+            return None;
+        }
+        let view = store.map(|s| StoreView {
+            tenancy: s.object.tenancy.clone(),
+            scheme: s.object.scheme,
+            blocked: s.blocked.clone(),
+            layers: s.layers.clone(),
+            health: s.mirror.clone(),
+        });
+        let resolved_before = self.table.resolved_before(key);
+        let labels = self.namespaces.get(&key.namespace).filter(|n| n.verified).map(|n| n.seen.labels.clone());
+        let tracked = self.references.get_mut(key).filter(|t| !t.running)?;
+        tracked.running = true;
+        let target = ObjectKey { namespace: key.namespace.clone(), name: tracked.model.target.clone() };
+        Some(Job {
+            reference: tracked.model.clone(),
+            labels,
+            store: view,
+            target: self.targets.get(&target).cloned(),
+            fresh: std::mem::take(&mut tracked.fresh),
+            resolved_before,
+            repair: std::mem::take(&mut tracked.repair),
+        })
+    }
+
+    fn start_polls(&mut self) {
+        let now = Self::now();
+        let names: Vec<StoreName> =
+            self.stores.iter().filter(|(_, s)| s.can_be_polled()).map(|(n, _)| n.clone()).collect();
+        for name in names {
+            let Some(state) = self.stores.get_mut(&name) else { continue };
+            let Some(layers) = state.layers.clone() else { continue };
+            let room = layers.settings().max_concurrent.saturating_sub(state.polling);
+            let due = self.table.take_due(&state.object.uid, room, now);
+            state.polling += due.len();
+            for read in due {
+                self.parts.metrics.poll(&layers.identity().label());
+                let (layers, tell, name) = (layers.clone(), self.tell.clone(), name.clone());
+                let (generation, requester) = (state.object.generation, self.parts.requester.clone());
+                tokio::spawn(async move {
+                    let answer = poll(&layers, &read, &requester).await;
+                    let _ = tell.send(Message::Polled(name, generation, read, answer));
+                });
+            }
+        }
+    }
+
+    fn start_follows(&mut self) {
+        let room = |e: &Self| e.queue_is_idle() && e.last_follow.elapsed() >= Duration::from_secs(1) / FOLLOWS_PER_SECOND;
+        while !self.follows.is_empty() && room(self) {
+            let Some(key) = self.follows.pop_front() else { return };
+            let Some(job) = self.job(&key) else { continue };
+            self.last_follow = Instant::now();
+            self.following += 1;
+            let (context, tell) = (self.parts.context.clone(), self.tell.clone());
+            tokio::spawn(async move {
+                let outcome = follow(&context, job).await;
+                let _ = tell.send(Message::Followed(Box::new(outcome)));
+            });
+        }
+    }
+
+    fn queue_is_idle(&self) -> bool {
+        self.running < WORKERS / 2
+    }
+
+    fn report(&mut self) {
+        self.parts.cache.sweep(tokio::time::Instant::now());
+        let metrics = &self.parts.metrics;
+        metrics.keys(self.table.len());
+        for (class, depth) in self.queue.depths() {
+            metrics.queue_depth(class.as_str(), depth);
+        }
+        if self.started {
+            self.report_references();
+        }
+    }
+}
+
+impl super::StoreState {
+    /// A store in trouble is probed, not polled.
+    pub(super) fn can_be_polled(&self) -> bool {
+        let Some(layers) = &self.layers else { return false };
+        self.settled
+            && self.blocked.is_none()
+            && self.health.ready == Some(true)
+            && self.polling < layers.settings().max_concurrent
+            && layers.circuit() == Circuit::Closed
+            && layers.held_for().is_none()
+    }
+}

@@ -1,0 +1,308 @@
+//! Stores' health: from the probes to the store objects at once, and to their references after two failed ones.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use super::{Engine, Standing, StoreState};
+use crate::{
+    api::{Circuit, ClusterSecretStore, Reason, SecretStore, StoreStatus, condition_types::READY},
+    operator::{
+        apply::merge_patch,
+        conclude::{Health, condition, seconds, set},
+        cycles::{ReferenceMakes, StoreNeeds, cycles},
+        keeper::News,
+        model::StoreName,
+        queue::Class,
+    },
+    resolve::Problem,
+    stores::{Change, StoreError},
+};
+
+/// How often `lastSuccessfulAccess` moves while nothing else does.
+const ACCESS_EVERY: i64 = 300;
+
+/// References turn unhealthy at most once in so many probe intervals: 5 minutes by default.
+const PROBES_PER_FLIP: u32 = 10;
+
+impl Engine {
+    pub(super) fn keeper(&mut self, name: &StoreName, generation: i64, news: News) {
+        let Some(state) = self.stores.get_mut(name).filter(|s| s.object.generation == generation) else { return };
+        if state.keeper.is_none() {
+            return;
+        }
+        match news {
+            News::Connected(layers) => {
+                self.parts.metrics.login(&layers.identity().label());
+                let push = layers.store().watch().is_some();
+                state.layers = Some(layers);
+                state.polling = 0;
+                let (uid, rate) = (state.object.uid.clone(), state.object.settings.requests_per_second);
+                self.table.store(&uid, rate, push);
+            }
+            News::Probed(result) => self.probed(name, result),
+            News::Changed(change) => self.pushed(name, change),
+        }
+    }
+
+    fn probed(&mut self, name: &StoreName, result: Result<crate::api::Capabilities, StoreError>) {
+        let Some(state) = self.stores.get_mut(name) else { return };
+        let overload = self.table.overload(&state.object.uid);
+        match result {
+            Ok(capabilities) => {
+                state.failed_probes = 0;
+                state.capabilities = Some(capabilities);
+                state.last_success = Some(Timestamp::now());
+                state.health = match overload {
+                    None => Health { ready: Some(true), reason: Reason::Healthy, message: "the store answers".into() },
+                    Some(factor) => Health {
+                        ready: Some(true),
+                        reason: Reason::Overloaded,
+                        message: format!(
+                            "the keys in use ask for more than the store's limits allow: intervals are stretched by {}; raise limits.requestsPerSecond or refreshInterval",
+                            factor.ceil()
+                        ),
+                    },
+                };
+            }
+            Err(error) => {
+                state.failed_probes += 1;
+                let message = stable(&error);
+                state.health = Health { ready: Some(false), reason: error.failure.reason(), message };
+            }
+        }
+        if let Some(blocked) = &state.blocked {
+            state.health = Health { ready: Some(false), reason: blocked.reason, message: blocked.message.clone() };
+            state.failed_probes = state.failed_probes.max(2);
+        }
+        let first = !state.settled;
+        let recovered = state.health.ready == Some(true) && state.mirror.ready == Some(false);
+        if state.must_flip(first) {
+            state.mirror = state.health.clone();
+            self.follow_all(name, recovered);
+        }
+        self.settle_store(name);
+        self.write_store_status(name);
+    }
+
+    /// References whose status says otherwise get a patch each, in their turn; those that failed are synced again.
+    fn follow_all(&mut self, name: &StoreName, recovered: bool) {
+        for key in self.references_of(name) {
+            let Some(tracked) = self.references.get(&key) else { continue };
+            if recovered && matches!(tracked.standing, Standing::Failing(_)) {
+                self.enqueue(&key, Class::Rest);
+            } else if tracked.standing != Standing::Unknown {
+                self.follows.push_back(key);
+            }
+        }
+    }
+
+    /// A store told changes by itself.
+    fn pushed(&mut self, name: &StoreName, change: Change) {
+        let Some(state) = self.stores.get_mut(name) else { return };
+        let all = state.pushed.get_or_insert_default();
+        match change {
+            Change::All(keys) => *all = keys.into_iter().collect(),
+            Change::Key(key, Some(token)) => {
+                all.insert(key, token);
+            }
+            Change::Key(key, None) => {
+                all.remove(&key);
+            }
+        }
+        let woken = self.table.observe_all(&state.object.uid, all, Self::now());
+        for key in woken {
+            // The cache does not know of it: what is pushed goes past it.
+            if let Some(tracked) = self.references.get_mut(&key) {
+                tracked.fresh |= !matches!(tracked.standing, Standing::Adopted(_));
+            }
+            self.on_news(&key);
+        }
+    }
+
+    pub(super) fn find_cycles(&mut self) {
+        let stores: Vec<StoreNeeds> = self
+            .stores
+            .iter()
+            .map(|(name, s)| StoreNeeds {
+                store: name.clone(),
+                credentials: s
+                    .object
+                    .credentials(name.namespace.as_deref())
+                    .into_iter()
+                    .filter(|(kind, ..)| *kind == crate::api::CaRefKind::Secret)
+                    .map(|(_, namespace, secret)| (namespace.into(), secret.into()))
+                    .collect(),
+            })
+            .collect();
+        let makes = |t: &super::Tracked| ReferenceMakes {
+            namespace: t.model.key.namespace.clone(),
+            name: t.model.key.name.clone(),
+            target: (t.model.key.namespace.clone(), t.model.target.clone()),
+            store: t.model.store.clone(),
+        };
+        let found = if stores.iter().all(|s| s.credentials.is_empty()) {
+            BTreeMap::new()
+        } else {
+            let references: Vec<_> = self.references.values().map(makes).collect();
+            cycles(&stores, &references)
+        };
+        let names: Vec<StoreName> = self.stores.keys().cloned().collect();
+        for name in names {
+            let Some(state) = self.stores.get_mut(&name).filter(|s| s.keeper.is_some()) else { continue };
+            let blocked = found.get(&name).map(|sentence| Problem::new(Reason::StoreNotReady, sentence.clone()));
+            if state.blocked == blocked {
+                continue;
+            }
+            state.blocked = blocked;
+            if let Some(problem) = &state.blocked {
+                state.health =
+                    Health { ready: Some(false), reason: problem.reason, message: problem.message.clone() };
+                state.mirror = state.health.clone();
+                self.write_store_status(&name);
+                self.settle_store(&name);
+            }
+            for key in self.references_of(&name) {
+                self.enqueue(&key, Class::Rest);
+            }
+        }
+    }
+
+    /// Writes a store's status if it says something new; transitions also as an Event.
+    pub(super) fn write_store_status(&mut self, name: &StoreName) {
+        let references = self.references.values().filter(|t| t.model.store == *name).count();
+        let Some(state) = self.stores.get_mut(name) else { return };
+        let old = state.object.status.clone();
+        let new = state.status(references, Timestamp::now());
+        let ready = state.health.ready == Some(true);
+        self.parts.metrics.store_ready(&name.label(), name.kind(), ready, state.health.reason);
+        if new == old {
+            return;
+        }
+        let reason = |s: &StoreStatus| s.conditions.iter().find(|c| c.type_ == READY).map(|c| c.reason.clone());
+        if reason(&old) != reason(&new) {
+            let about = about(name, &state.object.uid);
+            let note = state.health.message.clone();
+            let events = &self.parts.context.events;
+            match (ready, reason(&old)) {
+                (true, _) => events.normal(about, state.health.reason.as_str(), note),
+                (false, _) => events.warning(about, state.health.reason.as_str(), note),
+            }
+        }
+        state.object.status = new.clone();
+        let (writer, name) = (self.parts.context.writer.clone(), name.clone());
+        let patch = json!({ "metadata": { "uid": *state.object.uid }, "status": merge_patch(&old, &new) });
+        tokio::spawn(async move {
+            let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+            let client = writer.client.clone();
+            let written = match &name.namespace {
+                Some(namespace) => {
+                    let api: Api<SecretStore> = Api::namespaced(client, namespace);
+                    writer.call("patch", "secretstores/status", api.patch_status(&name.name, &params, &patch)).await.map(|_| ())
+                }
+                None => {
+                    let api: Api<ClusterSecretStore> = Api::all(client);
+                    let request = api.patch_status(&name.name, &params, &patch);
+                    writer.call("patch", "clustersecretstores/status", request).await.map(|_| ())
+                }
+            };
+            if let Err(error) = written {
+                tracing::warn!(store = %name, %error, "the store's status was not written");
+            }
+        });
+    }
+
+    pub(super) fn report_references(&self) {
+        let mut counts: BTreeMap<(bool, Reason), usize> = BTreeMap::new();
+        let mut oldest = Duration::ZERO;
+        let now = Timestamp::now();
+        for tracked in self.references.values() {
+            let (ready, reason) = match &tracked.standing {
+                Standing::Synced | Standing::Adopted(_) => (true, Reason::Synced),
+                Standing::Failing(reason) => {
+                    let status = tracked.model.status();
+                    let failing = crate::operator::conclude::find(&status.conditions, crate::api::condition_types::SYNCED);
+                    if let Some(c) = failing.filter(|c| c.status == "False") {
+                        let age = now.as_second() - c.last_transition_time.0.as_second();
+                        oldest = oldest.max(Duration::from_secs(u64::try_from(age).unwrap_or_default()));
+                    }
+                    let ready = crate::operator::conclude::find(&status.conditions, READY);
+                    (ready.is_some_and(|c| c.status == "True"), *reason)
+                }
+                Standing::Unknown => (false, Reason::Probing),
+            };
+            *counts.entry((ready, reason)).or_default() += 1;
+        }
+        self.parts.metrics.references(&counts);
+        self.parts.metrics.oldest_unsynced(oldest);
+    }
+}
+
+impl StoreState {
+    /// Whether the references must follow now.
+    fn must_flip(&mut self, first: bool) -> bool {
+        if self.mirror == self.health {
+            return false;
+        }
+        if first || self.mirror.ready.is_none() || self.health.ready == Some(true) || self.mirror.ready == Some(false) {
+            return true;
+        }
+        let calm = self.object.settings.health_check_interval * PROBES_PER_FLIP;
+        if self.failed_probes < 2 || self.last_down.is_some_and(|t| t.elapsed() < calm) {
+            return false;
+        }
+        self.last_down = Some(Instant::now());
+        true
+    }
+
+    fn status(&self, references: usize, now: Timestamp) -> StoreStatus {
+        let mut status = self.object.status.clone();
+        let generation = self.object.generation;
+        let ready = self.health.ready == Some(true);
+        status.observed_generation = Some(generation);
+        let state = if ready { "True" } else { "False" };
+        let ready_condition = condition(READY, state, self.health.reason.as_str(), &self.health.message, generation);
+        set(&mut status.conditions, ready_condition, now);
+        status.references = Some(i64::try_from(references).unwrap_or(i64::MAX));
+        status.circuit = Some(self.layers.as_ref().map_or(Circuit::Closed, |l| l.circuit()));
+        status.capabilities = self.capabilities;
+        let guides = !ready || self.health.reason == Reason::Overloaded;
+        status.guidance = guides.then(|| self.health.message.chars().take(1024).collect());
+        if let Some(success) = self.last_success {
+            let old = status.last_successful_access.as_ref().map(|t| t.0.as_second());
+            let flips = self.object.status.conditions.iter().find(|c| c.type_ == READY).is_none_or(|c| c.status != state);
+            if flips || old.is_none_or(|old| success.as_second() - old >= ACCESS_EVERY) {
+                status.last_successful_access = Some(seconds(success));
+            }
+        }
+        status
+    }
+}
+
+/// A sentence that does not tick: conditions would change at every look.
+fn stable(error: &StoreError) -> String {
+    match error.failure {
+        crate::stores::Failure::RateLimited(_) => "the store said slow down: raise its quota or lower limits.requestsPerSecond".into(),
+        _ => error.message.to_string(),
+    }
+}
+
+fn about(name: &StoreName, uid: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("secretref.dev/v1alpha1".into()),
+        kind: Some(name.kind().into()),
+        namespace: name.namespace.as_deref().map(str::to_owned),
+        name: Some(name.name.to_string()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
+    }
+}

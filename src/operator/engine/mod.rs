@@ -1,0 +1,319 @@
+//! The engine: one task that owns all state and decides what happens next. Syncs, polls and status patches run beside
+//! it and come back as messages.
+
+mod dispatch;
+mod health;
+mod observe;
+mod outcome;
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::AbortHandle,
+};
+
+use super::{
+    conclude::Health,
+    keeper::{Household, StoreObject},
+    lease::Leadership,
+    model::{ObjectKey, Reference, StoreName},
+    queue::{Class, WorkQueue},
+    serve::HealthState,
+    target::TargetMeta,
+    watch::{Message, NamespaceSeen},
+    worker::Context,
+};
+use crate::{
+    api::{Capabilities, Reason},
+    refresh::{KeyTable, Now},
+    resolve::Problem,
+    stores::layers::{Cache, Layers},
+    telemetry::Metrics,
+};
+
+/// Syncs at once.
+const WORKERS: usize = 32;
+
+/// How often the engine looks around when nothing happens.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// What the engine is made with.
+pub struct Parts {
+    /// For the syncs.
+    pub context: Arc<Context>,
+    /// For the stores.
+    pub household: Household,
+    /// The one cache.
+    pub cache: Arc<Cache>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Whether this replica leads.
+    pub leadership: watch::Receiver<Leadership>,
+    /// What `/healthz` and `/readyz` show.
+    pub health: Arc<HealthState>,
+    /// Hosts that tenants' stores may name; `None`: there are no such stores.
+    pub tenant_hosts: Option<Vec<String>>,
+    /// What stands in audit events for the operator itself.
+    pub requester: Arc<str>,
+    /// How many watches will say that they have listed.
+    pub watches: usize,
+}
+
+/// All state.
+pub struct Engine {
+    parts: Parts,
+    tell: mpsc::UnboundedSender<Message>,
+    references: HashMap<ObjectKey, Tracked>,
+    by_namespace: HashMap<Arc<str>, HashSet<ObjectKey>>,
+    by_target: HashMap<ObjectKey, HashSet<ObjectKey>>,
+    namespaces: HashMap<Arc<str>, Known>,
+    targets: HashMap<ObjectKey, TargetMeta>,
+    stores: HashMap<StoreName, StoreState>,
+    table: KeyTable<ObjectKey>,
+    queue: WorkQueue,
+    timers: BTreeSet<(Instant, ObjectKey)>,
+    follows: VecDeque<ObjectKey>,
+    following: usize,
+    running: usize,
+    listed: usize,
+    started: bool,
+    cycles_stale: bool,
+    last_follow: Instant,
+    last_report: Instant,
+}
+
+/// A namespace, and whether its labels were read live since its first reference appeared.
+struct Known {
+    seen: NamespaceSeen,
+    verified: bool,
+}
+
+/// Where a reference stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Nothing is known yet.
+    Unknown,
+    /// In sync according to what an earlier process left; the store has yet to say so: fingerprint of the sources.
+    Adopted(String),
+    /// In sync.
+    Synced,
+    /// Not in sync.
+    Failing(Reason),
+}
+
+/// A reference and what goes on with it.
+struct Tracked {
+    model: Reference,
+    standing: Standing,
+    running: bool,
+    again: Option<Class>,
+    fresh: bool,
+    repair: bool,
+    failures: u32,
+    repairs: u32,
+    last_repair: Option<Instant>,
+    wake: Option<Instant>,
+}
+
+/// A store and what goes on with it.
+struct StoreState {
+    object: StoreObject,
+    keeper: Option<AbortHandle>,
+    layers: Option<Arc<Layers>>,
+    /// What the last probe says.
+    health: Health,
+    /// What its references say: follows after two failed probes.
+    mirror: Health,
+    failed_probes: u32,
+    last_down: Option<Instant>,
+    last_success: Option<jiff::Timestamp>,
+    capabilities: Option<Capabilities>,
+    /// Why it cannot be asked at all.
+    blocked: Option<Problem>,
+    /// Its references have been looked at.
+    settled: bool,
+    polling: usize,
+    /// What a store that tells changes by itself said last.
+    pushed: Option<HashMap<crate::naming::StoreKey, crate::stores::ChangeToken>>,
+}
+
+impl Engine {
+    /// An engine that knows nothing yet, and the way to tell it.
+    pub fn new(parts: Parts, tell: mpsc::UnboundedSender<Message>) -> Self {
+        let now = Instant::now();
+        Self {
+            parts,
+            tell,
+            references: HashMap::new(),
+            by_namespace: HashMap::new(),
+            by_target: HashMap::new(),
+            namespaces: HashMap::new(),
+            targets: HashMap::new(),
+            stores: HashMap::new(),
+            table: KeyTable::default(),
+            queue: WorkQueue::default(),
+            timers: BTreeSet::new(),
+            follows: VecDeque::new(),
+            following: 0,
+            running: 0,
+            listed: 0,
+            started: false,
+            cycles_stale: false,
+            last_follow: now,
+            last_report: now,
+        }
+    }
+
+    /// Runs until `stop` is told; then waits for the syncs that are under way.
+    pub async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>, mut stop: watch::Receiver<bool>) {
+        let mut leadership = self.parts.leadership.clone();
+        let mut drained = Vec::new();
+        loop {
+            if *stop.borrow() && self.running == 0 && self.following == 0 {
+                return;
+            }
+            let wake = tokio::time::Instant::from_std(self.next_wake());
+            tokio::select! {
+                count = inbox.recv_many(&mut drained, 256) => if count == 0 { return },
+                () = tokio::time::sleep_until(wake) => {}
+                _ = leadership.changed() => {}
+                _ = stop.changed() => {}
+            }
+            for message in drained.drain(..) {
+                self.handle(message);
+            }
+            self.parts.health.beat();
+            self.lead_or_not(*stop.borrow());
+            self.tick();
+        }
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Reference(seen) => self.reference(seen),
+            Message::Target(seen) => self.target(seen),
+            Message::Namespace(seen) => self.namespace(seen),
+            Message::Store(seen) => self.store(seen),
+            Message::Keeper(name, generation, news) => self.keeper(&name, generation, news),
+            Message::Polled(name, generation, read, state) => self.polled(&name, generation, &read, state),
+            Message::Synced(outcome) => self.synced(*outcome),
+            Message::Followed(outcome) => self.followed(*outcome),
+        }
+    }
+
+    /// Starts work when this replica leads and knows everything, and stops it when it does not lead any more.
+    fn lead_or_not(&mut self, stopping: bool) {
+        let complete = self.listed >= self.parts.watches;
+        self.parts.health.set_ready(complete && !stopping);
+        let leads = complete && !stopping && self.parts.leadership.borrow().is_leading();
+        self.parts.metrics.leader(leads);
+        if leads && !self.started {
+            tracing::info!(references = self.references.len(), stores = self.stores.len(), "leading");
+            self.started = true;
+            self.cycles_stale = true;
+            let names: Vec<StoreName> = self.stores.keys().cloned().collect();
+            for name in names {
+                self.open_store(&name);
+            }
+            let orphans: Vec<ObjectKey> =
+                self.references.values().filter(|t| !self.stores.contains_key(&t.model.store)).map(|t| t.model.key.clone()).collect();
+            for key in orphans {
+                self.settle(&key);
+            }
+            self.sweep();
+        } else if !leads && self.started {
+            tracing::info!("not leading any more");
+            self.stop_work();
+        }
+    }
+
+    fn stop_work(&mut self) {
+        self.started = false;
+        self.queue.clear();
+        self.timers.clear();
+        self.follows.clear();
+        self.table = KeyTable::default();
+        for store in self.stores.values_mut() {
+            store.close();
+        }
+        for tracked in self.references.values_mut() {
+            tracked.standing = Standing::Unknown;
+            tracked.again = None;
+            tracked.wake = None;
+        }
+    }
+
+    /// Puts a reference in line, unless it is under way: then once more afterwards.
+    fn enqueue(&mut self, key: &ObjectKey, class: Class) {
+        if !self.started {
+            return;
+        }
+        let Some(tracked) = self.references.get_mut(key) else { return };
+        if tracked.model.deleting || self.namespaces.get(&key.namespace).is_some_and(|n| n.seen.terminating) {
+            return;
+        }
+        if tracked.running {
+            tracked.again = Some(tracked.again.map_or(class, |c| c.min(class)));
+        } else {
+            self.queue.push(key, class);
+        }
+    }
+
+    /// Wakes a reference after a while; an earlier wake stands.
+    fn wake_in(&mut self, key: &ObjectKey, after: Duration) {
+        let Some(tracked) = self.references.get_mut(key) else { return };
+        let at = Instant::now() + after;
+        if tracked.wake.is_some_and(|known| known <= at) {
+            return;
+        }
+        if let Some(known) = tracked.wake.replace(at) {
+            self.timers.remove(&(known, key.clone()));
+        }
+        self.timers.insert((at, key.clone()));
+    }
+
+    fn no_wake(&mut self, key: &ObjectKey) {
+        if let Some(known) = self.references.get_mut(key).and_then(|t| t.wake.take()) {
+            self.timers.remove(&(known, key.clone()));
+        }
+    }
+
+    fn now() -> Now {
+        Now::get()
+    }
+}
+
+impl StoreState {
+    fn new(object: StoreObject) -> Self {
+        Self {
+            object,
+            keeper: None,
+            layers: None,
+            health: Health::default(),
+            mirror: Health::default(),
+            failed_probes: 0,
+            last_down: None,
+            last_success: None,
+            capabilities: None,
+            blocked: None,
+            settled: false,
+            polling: 0,
+            pushed: None,
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.abort();
+        }
+        self.layers = None;
+        self.settled = false;
+        self.polling = 0;
+        self.pushed = None;
+    }
+}

@@ -1,0 +1,236 @@
+//! The plan: a pure function of what was observed.
+//!
+//! [`gate`] is a chain of named checks that need no store; its first failure is the condition's reason and message.
+//! [`plan`] decides what to do with what was resolved. Neither asks anything, and neither has a clock.
+
+use std::collections::BTreeMap;
+
+use super::{
+    model::Reference,
+    stamp::{Fingerprints, Stamp, annotation},
+    target::{Desired, Ownership, Precondition, TargetMeta},
+    tenancy,
+};
+use crate::{
+    api::{CreationPolicy, DeletionPolicy, OnRevoke, Reason, Restart, SecretReferenceSpec, SecretReferenceStatus, Tenancy},
+    naming::{Scheme, StoreKey},
+    resolve::{self, Policy, Problem, Resolved, Tenant},
+};
+
+/// The most that a Secret can hold, in bytes of data.
+const MAX_SECRET_BYTES: usize = 1 << 20;
+
+/// All that is known of one reference.
+#[derive(Debug)]
+pub struct Observed<'a> {
+    /// The reference.
+    pub reference: &'a Reference,
+    /// Its spec.
+    pub spec: &'a SecretReferenceSpec,
+    /// Its status, for what has to be carried on.
+    pub status: &'a SecretReferenceStatus,
+    /// Labels of its namespace.
+    pub labels: &'a BTreeMap<String, String>,
+    /// The store that it names.
+    pub store: StoreSeen<'a>,
+    /// The Secret of the target's name, if it is one that we wrote.
+    pub target: Option<&'a TargetMeta>,
+    /// What the platform allows.
+    pub policy: &'a Policy,
+    /// The installation's fingerprints.
+    pub prints: &'a Fingerprints,
+}
+
+/// What there is of a store.
+#[derive(Clone, Copy, Debug)]
+pub enum StoreSeen<'a> {
+    /// No object of this name.
+    Missing,
+    /// An object.
+    Found {
+        /// Whom it admits; a tenant's store admits its namespace.
+        tenancy: &'a Tenancy,
+        /// How it spells keys.
+        scheme: &'a Scheme,
+        /// Why it cannot be asked at all.
+        blocked: Option<&'a Problem>,
+    },
+}
+
+/// What to do with the target.
+#[derive(Debug)]
+pub enum Action {
+    /// Apply this.
+    Write(Box<Write>),
+    /// Nothing: it is what it should be.
+    InSync(Resolved),
+    /// Nothing: this is why.
+    Leave(Problem),
+    /// Take it away: the namespace lost its right to it, and the store says so.
+    Revoke(Problem),
+}
+
+/// One apply.
+#[derive(Debug)]
+pub struct Write {
+    /// The content.
+    pub desired: Desired,
+    /// Its mark.
+    pub stamp: Stamp,
+    /// What must be found.
+    pub precondition: Precondition,
+    /// Whose the Secret is.
+    pub policy: CreationPolicy,
+    /// Where the values came from.
+    pub resolved: Resolved,
+    /// The values differ from what workloads see now, and they asked to be restarted.
+    pub restart: bool,
+    /// The values differ from those in place (or there were none).
+    pub changes_values: bool,
+}
+
+/// The checks that need no store, in order.
+///
+/// # Errors
+/// The first that fails.
+pub fn gate<'a>(o: &Observed<'a>) -> Result<(Tenant, &'a Scheme), Problem> {
+    not_suspended(o)?;
+    let (tenancy, scheme, blocked) = store_exists(o)?;
+    let tenant = tenancy::bind(tenancy, o.labels, o.spec, &o.reference.store.to_string())?;
+    resolve::check(o.spec, &tenant, scheme, o.policy)?;
+    blocked.map_or(Ok(()), |problem| Err(problem.clone()))?;
+    Ok((tenant, scheme))
+}
+
+fn not_suspended(o: &Observed<'_>) -> Result<(), Problem> {
+    if o.spec.is_suspended() {
+        return Err(Problem::new(Reason::Suspended, "spec.suspend is true: set it to false to sync again"));
+    }
+    Ok(())
+}
+
+fn store_exists<'a>(o: &Observed<'a>) -> Result<(&'a Tenancy, &'a Scheme, Option<&'a Problem>), Problem> {
+    match o.store {
+        StoreSeen::Found { tenancy, scheme, blocked } => Ok((tenancy, scheme, blocked)),
+        StoreSeen::Missing => Err(tenancy::store_not_found(&o.reference.store.to_string())),
+    }
+}
+
+/// The organisation whose values the target holds is not the one that is bound now.
+pub fn org_changed<'a>(o: &Observed<'a>, tenant: &Tenant) -> Option<&'a Stamp> {
+    let stamp = o.target?.stamp(&o.reference.key.name)?;
+    (stamp.uid == *o.reference.uid && stamp.org.as_deref() != tenant.org.as_ref().map(|o| o.as_str())).then_some(stamp)
+}
+
+/// What follows from a problem that came before any store was asked.
+pub fn halt(o: &Observed<'_>, problem: Problem) -> Action {
+    let lost = matches!(problem.reason, Reason::OrgNotBound | Reason::StoreNotFound);
+    let StoreSeen::Found { tenancy, .. } = o.store else { return Action::Leave(problem) };
+    revoke_or_leave(o, problem, lost && tenancy::on_revoke(Some(tenancy)) == OnRevoke::Delete)
+}
+
+fn revoke_or_leave(o: &Observed<'_>, problem: Problem, revoke: bool) -> Action {
+    let ours = o.target.is_some_and(|t| t.stamp(&o.reference.key.name).is_some());
+    if revoke && ours { Action::Revoke(problem) } else { Action::Leave(problem) }
+}
+
+/// What to do with what was resolved.
+///
+/// `unconfirmed`: organisation keys that resolved before and whose absence was seen only once. `sources`: fingerprint
+/// of what the store said.
+pub fn plan(
+    o: &Observed<'_>,
+    tenant: &Tenant,
+    resolution: Result<Resolved, Problem>,
+    unconfirmed: &[StoreKey],
+    sources: String,
+) -> Action {
+    let changed_from = org_changed(o, tenant);
+    let resolved = match resolution {
+        Ok(resolved) => resolved,
+        Err(problem) => {
+            let Some(stamp) = changed_from else { return Action::Leave(problem) };
+            let on_revoke = match o.store {
+                StoreSeen::Found { tenancy, .. } => tenancy::on_revoke(Some(tenancy)),
+                StoreSeen::Missing => OnRevoke::Keep,
+            };
+            return revoke_or_leave(o, changed(stamp, tenant, Some(&problem)), on_revoke == OnRevoke::Delete);
+        }
+    };
+    if let Err(what) = resolve::required_keys(o.spec.target_type(), &resolved.data) {
+        return Action::Leave(Problem::new(Reason::InvalidReference, what));
+    }
+    let bytes: usize = resolved.data.iter().map(|(k, v)| k.len() + v.len()).sum();
+    if bytes > MAX_SECRET_BYTES {
+        let message = format!("the target would hold {bytes} bytes, more than the 1 MiB of a Secret: split the reference");
+        return Action::Leave(Problem::new(Reason::TargetRejected, message));
+    }
+    let policy = o.spec.creation_policy();
+    let uid = &o.reference.uid;
+    let values = o.prints.values(uid, &resolved.data);
+    let desired = Desired::new(o.reference, o.spec, resolved.data.clone());
+    let stamp = Stamp {
+        key_id: o.prints.id().to_owned(),
+        target: o.prints.target(uid, o.reference.generation, &resolved.data),
+        uid: uid.to_string(),
+        generation: o.reference.generation,
+        fields: desired.fields(&annotation(&o.reference.key.name)),
+        sources,
+        values: values.clone(),
+        org: tenant.org.as_ref().map(ToString::to_string),
+        delete: o.spec.deletion_policy() == DeletionPolicy::Delete,
+    };
+    let known = o.target.and_then(|t| t.stamp(&o.reference.key.name)).filter(|s| s.key_id == stamp.key_id && s.uid == stamp.uid);
+    if let Some(target) = o.target
+        && target.ownership(o.reference, policy) == Ownership::Ours
+        && known.is_some_and(|k| k.target == stamp.target && k.fields == stamp.fields && k.org == stamp.org)
+        && !target.has_drifted(o.reference, policy)
+    {
+        return Action::InSync(resolved);
+    }
+    let waiting = resolved.fallbacks.iter().find(|k| unconfirmed.contains(k));
+    if let (Some(key), Some(_), None) = (waiting, known, changed_from) {
+        let message = format!(
+            "{key} resolved before and is gone: the platform-wide value replaces it when it is still gone one refreshInterval later; create it again to keep the organisation's own"
+        );
+        return Action::Leave(Problem::new(Reason::SecretNotFound, message));
+    }
+    let precondition = match o.target {
+        Some(target) if target.ownership(o.reference, policy) == Ownership::Foreign && policy == CreationPolicy::Owner => {
+            return Action::Leave(foreign(&o.reference.target));
+        }
+        Some(target) => Precondition::Uid(target.uid.clone()),
+        None => Precondition::Absent,
+    };
+    let changes_values = known.is_none_or(|k| k.values != values);
+    Action::Write(Box::new(Write {
+        restart: known.is_some() && changes_values && o.spec.restart() == Restart::Annotated,
+        desired,
+        stamp,
+        precondition,
+        policy,
+        resolved,
+        changes_values,
+    }))
+}
+
+/// The Secret of the target's name is someone else's.
+pub fn foreign(target: &str) -> Problem {
+    let message = format!(
+        "Secret {target} exists and is not this reference's: delete it, choose another spec.target.name, or use creationPolicy Adopt or Merge"
+    );
+    Problem::new(Reason::TargetConflict, message)
+}
+
+/// The binding changed; `problem` is why the new organisation's values are not in place yet.
+pub fn changed(stamp: &Stamp, tenant: &Tenant, problem: Option<&Problem>) -> Problem {
+    let name = |org: Option<&str>| org.map_or_else(|| "no organisation".to_owned(), |o| format!("organisation {o}"));
+    let (from, to) = (name(stamp.org.as_deref()), name(tenant.org.as_ref().map(|o| o.as_str())));
+    let why = problem.map(|p| format!(": {}", p.message)).unwrap_or_default();
+    let message = format!("the namespace was bound to {from} and now is to {to}; the target is replaced when its values resolve{why}");
+    Problem { reason: Reason::OrgChanged, message, retry_after: problem.and_then(|p| p.retry_after) }
+}
+
+#[cfg(test)]
+#[path = "plan/tests.rs"]
+mod tests;

@@ -1,0 +1,233 @@
+//! The composition root: everything is spawned here, once.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Api, Client, Config, api::PostParams};
+use thiserror::Error;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use super::{
+    apply::Writer,
+    engine::{Engine, Parts},
+    events::Events,
+    keeper::Household,
+    lease::{self, Leadership},
+    serve::{self, HealthState, ServeError},
+    stamp::Fingerprints,
+    watch as watches,
+    worker::Context,
+};
+use crate::{
+    audit::Audit,
+    resolve::Policy,
+    secret::SecretValue,
+    stores::layers::Cache,
+    telemetry::Metrics,
+};
+
+/// The Secret that holds the installation's fingerprint key; made by the operator if it is not there.
+const FINGERPRINT_SECRET: &str = "secretref-fingerprint-key";
+const FINGERPRINT_KEY: &str = "key";
+
+/// The Lease of the leader.
+const LEASE: &str = "secretref";
+
+/// How long the syncs that are under way may take after the signal to stop.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// What the operator is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where `/metrics` is.
+    pub metrics_addr: SocketAddr,
+    /// Where `/healthz` and `/readyz` are.
+    pub health_addr: SocketAddr,
+    /// Watch only these namespaces; empty: all.
+    pub namespaces: Vec<String>,
+    /// Take part in leader election.
+    pub leader_election: bool,
+    /// The operator's own namespace: its Lease and fingerprint key. Default: the pod's, else the kubeconfig's.
+    pub own_namespace: Option<String>,
+    /// This replica's name.
+    pub instance: String,
+    /// The operator's ServiceAccount, where it cannot be found out: namespace and name.
+    pub service_account: Option<(String, String)>,
+    /// What targets may be.
+    pub policy: Policy,
+    /// Hosts that tenants' stores may name; `None`: there are no such stores.
+    pub tenant_hosts: Option<Vec<String>>,
+    /// The address that audit events name.
+    pub source_ip: Option<std::net::IpAddr>,
+}
+
+/// Why the operator does not run.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the messages are the documentation")]
+pub enum RunError {
+    #[error("no cluster: run in a pod, or set KUBECONFIG ({0})")]
+    NoCluster(#[source] Box<kube::Error>),
+    #[error("the fingerprint key (Secret {namespace}/{FINGERPRINT_SECRET}) could not be read or made: {what}")]
+    FingerprintKey { namespace: String, what: String },
+    #[error("audit events cannot be written: {0}")]
+    Audit(#[from] std::io::Error),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("no signal handler: {0}")]
+    Signal(#[source] std::io::Error),
+}
+
+/// Runs the operator until SIGTERM or SIGINT.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn run(options: Options) -> Result<(), RunError> {
+    let mut signals = Signals::new()?;
+    let config = Config::infer().await.map_err(|e| RunError::NoCluster(Box::new(kube::Error::InferConfig(e))))?;
+    let namespace = options.own_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let client = Client::try_from(config.clone()).map_err(|e| RunError::NoCluster(Box::new(e)))?;
+
+    let metrics = Arc::new(Metrics::new());
+    let health = Arc::new(HealthState::new());
+    let (stop, stopping) = watch::channel(false);
+    let mut servers: JoinSet<Result<(), ServeError>> = JoinSet::new();
+    servers.spawn(serve::health(options.health_addr, health.clone(), stopped(stopping.clone())));
+    servers.spawn(serve::metrics(options.metrics_addr, metrics.clone(), stopped(stopping.clone())));
+
+    let key = tokio::select! {
+        key = fingerprint_key(&client, &namespace) => key?,
+        () = signals.stop() => return Ok(()),
+        Some(Ok(Err(error))) = servers.join_next() => return Err(error.into()),
+    };
+    let audit = Arc::new(Audit::stdout(options.source_ip, metrics.clone())?);
+    let (leadership, leads) =
+        watch::channel(if options.leader_election { Leadership::never() } else { Leadership::always() });
+    let writer = Writer { client: client.clone(), leadership: leads.clone(), metrics: metrics.clone() };
+    let (tell, inbox) = mpsc::unbounded_channel();
+    let cache = Arc::new(Cache::new(Cache::CAPACITY, metrics.clone()));
+    let household = Household {
+        client: client.clone(),
+        tell: tell.clone(),
+        cache: cache.clone(),
+        metrics: metrics.clone(),
+        audit: audit.clone(),
+        service_account: options.service_account.clone(),
+        namespace: namespace.clone(),
+    };
+    let context = Context {
+        writer,
+        prints: Fingerprints::new(&key),
+        policy: options.policy.clone(),
+        events: Events::new(client.clone(), options.instance.clone()),
+    };
+    let parts = Parts {
+        context: Arc::new(context),
+        household,
+        cache,
+        metrics,
+        leadership: leads,
+        health,
+        tenant_hosts: options.tenant_hosts.clone(),
+        requester: format!("operator/{}", options.instance).into(),
+        watches: watches::start(&client, &options.namespaces, &tell),
+    };
+    let (drained, all_done) = watch::channel(false);
+    let election = options.leader_election.then(|| {
+        // A late renewal is worth less than the next try: this client does not retry by itself.
+        let mut config = config;
+        config.default_retry = false;
+        let client = Client::try_from(config).unwrap_or(client);
+        let instance = options.instance.clone();
+        tokio::spawn(lease::run(client, namespace, LEASE.into(), instance, leadership, stopped(all_done)))
+    });
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "secretref operator");
+    let mut engine = tokio::spawn(Engine::new(parts, tell).run(inbox, stopping));
+    let ended = tokio::select! {
+        () = signals.stop() => Ok(()),
+        Some(Ok(Err(error))) = servers.join_next() => Err(error.into()),
+        _ = &mut engine => Ok(()),
+    };
+    tracing::info!("stopping");
+    let _ = stop.send(true);
+    let _ = tokio::time::timeout(GRACE, &mut engine).await;
+    // The last write has ended: now another replica may lead.
+    let _ = drained.send(true);
+    if let Some(election) = election {
+        let _ = tokio::time::timeout(Duration::from_secs(5), election).await;
+    }
+    audit.close();
+    ended
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop, too.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, RunError> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(RunError::Signal)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(RunError::Signal)?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! { _ = self.terminate.recv() => {}, _ = self.interrupt.recv() => {} }
+    }
+}
+
+/// Reads the installation's key, or makes it. Never by the chart: a template would make a new one at every upgrade.
+/// An API server or a role that is not there yet is waited for.
+async fn fingerprint_key(client: &Client, namespace: &str) -> Result<SecretValue, RunError> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let limit = Duration::from_secs(10);
+    let mut tries = 0;
+    loop {
+        let found = tokio::time::timeout(limit, api.get_opt(FINGERPRINT_SECRET)).await;
+        let what = match found {
+            Ok(Ok(Some(secret))) => {
+                let key = secret.data.and_then(|mut d| d.remove(FINGERPRINT_KEY)).map(|b| b.0).unwrap_or_default();
+                if key.len() >= 32 {
+                    return Ok(SecretValue::new(key));
+                }
+                let what = "it holds no key of 32 bytes or more: delete it, and it is made anew".to_owned();
+                return Err(RunError::FingerprintKey { namespace: namespace.to_owned(), what });
+            }
+            Ok(Ok(None)) => {
+                let key: [u8; 32] = rand::random();
+                let secret = Secret {
+                    metadata: ObjectMeta { name: Some(FINGERPRINT_SECRET.into()), ..ObjectMeta::default() },
+                    type_: Some("Opaque".into()),
+                    data: Some([(FINGERPRINT_KEY.to_owned(), ByteString(key.to_vec()))].into()),
+                    ..Secret::default()
+                };
+                match tokio::time::timeout(limit, api.create(&PostParams::default(), &secret)).await {
+                    Ok(Ok(_)) => return Ok(SecretValue::new(key.to_vec())),
+                    // Another replica was faster: read what it made.
+                    Ok(Err(kube::Error::Api(s))) if s.code == 409 => continue,
+                    Ok(Err(kube::Error::Api(s))) => format!("{} {}", s.code, s.reason),
+                    _ => "no answer".to_owned(),
+                }
+            }
+            Ok(Err(kube::Error::Api(s))) => format!("{} {}", s.code, s.reason),
+            _ => "the API server does not answer".to_owned(),
+        };
+        tries += 1;
+        tracing::warn!(%what, "waiting for the fingerprint key");
+        if tries >= 60 {
+            return Err(RunError::FingerprintKey { namespace: namespace.to_owned(), what });
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}

@@ -1,0 +1,217 @@
+//! The mark that a target carries: for which reference, generation and data it was written.
+//!
+//! Fingerprints are keyed with a per-installation key, so that a low-entropy value cannot be guessed from them.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+    str::FromStr,
+};
+
+use aws_lc_rs::{digest, hmac};
+
+use crate::{refresh::State, resolve::Read, secret::SecretValue};
+
+/// Prefix of the annotation; the reference's name (or a hash of a long one) follows.
+pub const STAMP_PREFIX: &str = "stamp.secretref.dev/";
+
+/// The per-installation key.
+#[derive(Clone)]
+pub struct Fingerprints {
+    key: hmac::Key,
+    id: String,
+}
+
+impl fmt::Debug for Fingerprints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprints({})", self.id)
+    }
+}
+
+impl Fingerprints {
+    /// From the key's bytes, which are random: their hash is a safe id.
+    pub fn new(key: &SecretValue) -> Self {
+        let id = hex(&digest::digest(&digest::SHA256, key.expose()).as_ref()[..4]);
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key.expose()), id }
+    }
+
+    /// Which key this is.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Of (reference uid, generation, data): equal means that there is nothing to write.
+    pub fn target(&self, uid: &str, generation: i64, data: &BTreeMap<String, SecretValue>) -> String {
+        let mut mac = self.start("target", uid);
+        mac.update(&generation.to_be_bytes());
+        feed(&mut mac, data);
+        hex(&mac.sign().as_ref()[..16])
+    }
+
+    /// Of (reference uid, data): different means that workloads see other values.
+    pub fn values(&self, uid: &str, data: &BTreeMap<String, SecretValue>) -> String {
+        let mut mac = self.start("values", uid);
+        feed(&mut mac, data);
+        hex(&mac.sign().as_ref()[..16])
+    }
+
+    /// Of what the store said about every key: equal means that nothing has to be resolved again.
+    pub fn sources(&self, uid: &str, sources: &BTreeMap<Read, State>) -> String {
+        let mut mac = self.start("sources", uid);
+        for (read, state) in sources {
+            let (kind, name) = match read {
+                Read::Key(key, _) => ("key", key.as_str()),
+                Read::List(prefix) => ("list", prefix.as_str()),
+            };
+            part(&mut mac, kind.as_bytes());
+            part(&mut mac, name.as_bytes());
+            match state {
+                State::Present(token) => part(&mut mac, token.as_str().as_bytes()),
+                State::Absent | State::Failed(_) => part(&mut mac, b""),
+                State::Listed(keys) => keys.iter().for_each(|k| part(&mut mac, k.as_str().as_bytes())),
+            }
+        }
+        hex(&mac.sign().as_ref()[..8])
+    }
+
+    fn start(&self, what: &str, uid: &str) -> hmac::Context {
+        let mut mac = hmac::Context::with_key(&self.key);
+        part(&mut mac, what.as_bytes());
+        part(&mut mac, uid.as_bytes());
+        mac
+    }
+}
+
+fn feed(mac: &mut hmac::Context, data: &BTreeMap<String, SecretValue>) {
+    for (key, value) in data {
+        part(mac, key.as_bytes());
+        part(mac, value.expose());
+    }
+}
+
+/// Length first, so that no two lists of parts feed the same bytes.
+fn part(mac: &mut hmac::Context, bytes: &[u8]) {
+    mac.update(&(bytes.len() as u64).to_be_bytes());
+    mac.update(bytes);
+}
+
+/// What the annotation says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Which key made the fingerprints.
+    pub key_id: String,
+    /// [`Fingerprints::target`].
+    pub target: String,
+    /// The reference's uid.
+    pub uid: String,
+    /// The reference's generation.
+    pub generation: i64,
+    /// Hash of the set of fields that were applied.
+    pub fields: String,
+    /// [`Fingerprints::sources`].
+    pub sources: String,
+    /// [`Fingerprints::values`].
+    pub values: String,
+    /// The organisation whose values these are.
+    pub org: Option<String>,
+    /// Keys are removed when the reference is gone.
+    pub delete: bool,
+}
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key_id, target, uid, generation, fields, sources, values, org, delete } = self;
+        let org = org.as_deref().unwrap_or("-");
+        let policy = if *delete { "Delete" } else { "Retain" };
+        write!(f, "{key_id}:{target}:{uid}:{generation}:{fields}:{sources}:{values}:{org}:{policy}")
+    }
+}
+
+impl FromStr for Stamp {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let parts: Vec<&str> = text.split(':').collect();
+        let [key_id, target, uid, generation, fields, sources, values, org, policy] = parts[..] else { return Err(()) };
+        Ok(Self {
+            key_id: key_id.into(),
+            target: target.into(),
+            uid: uid.into(),
+            generation: generation.parse().map_err(|_| ())?,
+            fields: fields.into(),
+            sources: sources.into(),
+            values: values.into(),
+            org: (org != "-").then(|| org.to_owned()),
+            delete: policy == "Delete",
+        })
+    }
+}
+
+/// The annotation of a reference of this name.
+pub fn annotation(reference: &str) -> String {
+    format!("{STAMP_PREFIX}{}", slug(reference))
+}
+
+/// The field manager of a reference that merges: one for each, or each would delete the other's keys.
+pub fn merge_manager(reference: &str) -> String {
+    format!("secretref/{}", slug(reference))
+}
+
+/// A name of at most 63 characters that stands for the reference's.
+pub fn slug(name: &str) -> String {
+    if name.len() <= 63 { name.to_owned() } else { short_hash(name.as_bytes()) }
+}
+
+/// A hash of public text, never of values.
+pub fn short_hash(text: &[u8]) -> String {
+    hex(&digest::digest(&digest::SHA256, text).as_ref()[..8])
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
+        let _ = write!(out, "{b:02x}");
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn fingerprints_depend_on_key_reference_generation_and_data() {
+        let prints = Fingerprints::new(&"k".to_owned().into());
+        let data = |k: &str, v: &str| BTreeMap::from([(k.to_owned(), SecretValue::from(v.to_owned()))]);
+        let base = prints.target("u", 1, &data("a", "bc"));
+        assert_eq!(base, prints.target("u", 1, &data("a", "bc")));
+        for other in [
+            prints.target("u", 2, &data("a", "bc")),
+            prints.target("v", 1, &data("a", "bc")),
+            prints.target("u", 1, &data("ab", "c")),
+            Fingerprints::new(&"l".to_owned().into()).target("u", 1, &data("a", "bc")),
+        ] {
+            assert_ne!(base, other);
+        }
+        assert_eq!(prints.values("u", &data("a", "b")), prints.values("u", &data("a", "b")));
+    }
+
+    #[test]
+    fn a_stamp_survives_the_annotation() {
+        let stamp = Stamp {
+            key_id: "0a".into(),
+            target: "t".into(),
+            uid: "u-1".into(),
+            generation: 7,
+            fields: "f".into(),
+            sources: "s".into(),
+            values: "v".into(),
+            org: None,
+            delete: true,
+        };
+        assert_eq!(stamp.to_string().parse(), Ok(stamp));
+        assert_eq!("x:y".parse::<Stamp>(), Err(()));
+        assert!(annotation(&"n".repeat(253)).len() < 100);
+    }
+}

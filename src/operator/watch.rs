@@ -1,0 +1,222 @@
+//! Watches: from the API server to the engine, each object in its compact model.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt::Debug,
+    hash::Hash,
+    sync::Arc,
+};
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::{
+    api::core::v1::{Namespace, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client,
+    api::PartialObjectMeta,
+    core::DeserializeGuard,
+    runtime::{WatchStreamExt, watcher},
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    keeper::{self, StoreObject},
+    model::{ObjectKey, Reference, StoreName},
+    target::{MANAGED_LABEL, TargetMeta},
+    worker::Outcome,
+};
+use crate::{
+    api::{ClusterSecretStore, SecretReference, SecretStore},
+    refresh::State,
+    resolve::Read,
+};
+
+/// What happened to an object.
+#[derive(Debug)]
+pub enum Seen<K, T> {
+    /// It is there, like this.
+    Applied(K, T),
+    /// It is gone.
+    Deleted(K),
+    /// All that there is has been told.
+    Listed,
+}
+
+/// What the engine hears.
+pub enum Message {
+    /// A reference.
+    Reference(Seen<ObjectKey, Box<Reference>>),
+    /// A Secret that we wrote.
+    Target(Seen<ObjectKey, TargetMeta>),
+    /// A namespace.
+    Namespace(Seen<Arc<str>, NamespaceSeen>),
+    /// A store of either kind.
+    Store(Seen<StoreName, Box<StoreObject>>),
+    /// What a store's keeper has to say; by generation, since an older one may still speak.
+    Keeper(StoreName, i64, keeper::News),
+    /// A poll came back.
+    Polled(StoreName, i64, Read, Option<State>),
+    /// A sync came back.
+    Synced(Box<Outcome>),
+    /// A patch of a status that follows the store came back.
+    Followed(Box<Outcome>),
+}
+
+/// What the operator keeps of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceSeen {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// It is going away: nothing can be created in it.
+    pub terminating: bool,
+}
+
+/// Starts all watches; they run until the process ends. Answers how many [`Seen::Listed`] each kind will send.
+pub fn start(client: &Client, namespaces: &[String], tell: &UnboundedSender<Message>) -> usize {
+    let scopes: Vec<Option<&str>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|n| Some(n.as_str())).collect() };
+    for scope in &scopes {
+        let references: Api<DeserializeGuard<SecretReference>> = scoped(client, *scope);
+        spawn(references, watcher::Config::default(), tell.clone(), Message::Reference, |object| {
+            let key = ObjectKey::of(&object.metadata());
+            let reference = readable(object, &key)?;
+            match Reference::new(&reference) {
+                Ok(model) => Some((key, Box::new(model))),
+                Err(_) => None,
+            }
+        });
+        let targets: Api<PartialObjectMeta<Secret>> = scoped(client, *scope);
+        spawn(targets, watcher::Config::default().labels(&format!("{MANAGED_LABEL}=true")), tell.clone(), Message::Target, |object| {
+            Some((ObjectKey::of(&object.metadata), TargetMeta::new(&object.metadata)))
+        });
+        let stores: Api<DeserializeGuard<SecretStore>> = scoped(client, *scope);
+        spawn(stores, watcher::Config::default(), tell.clone(), Message::Store, |object| {
+            let key = ObjectKey::of(&object.metadata());
+            let store = readable(object, &key)?;
+            Some((StoreName { namespace: Some(key.namespace), name: key.name }, Box::new(StoreObject::tenant(&store))))
+        });
+    }
+    let stores: Api<DeserializeGuard<ClusterSecretStore>> = Api::all(client.clone());
+    spawn(stores, watcher::Config::default(), tell.clone(), Message::Store, |object| {
+        let key = ObjectKey::of(&object.metadata());
+        let store = readable(object, &key)?;
+        Some((StoreName { namespace: None, name: key.name }, Box::new(StoreObject::platform(&store))))
+    });
+    let all: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
+    spawn(all, watcher::Config::default(), tell.clone(), Message::Namespace, |object| {
+        let terminating = object.metadata.deletion_timestamp.is_some();
+        let labels = object.metadata.labels.unwrap_or_default();
+        Some((object.metadata.name.unwrap_or_default().into(), NamespaceSeen { labels, terminating }))
+    });
+    scopes.len() * 3 + 2
+}
+
+fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// One bad object must not stop a watch.
+fn readable<K>(guard: DeserializeGuard<K>, key: &ObjectKey) -> Option<K> {
+    guard.0.map_err(|_| tracing::error!(object = %key, "this object cannot be read: it is left alone")).ok()
+}
+
+trait Metadata {
+    fn metadata(&self) -> ObjectMeta;
+}
+
+impl<K: kube::Resource> Metadata for DeserializeGuard<K> {
+    fn metadata(&self) -> ObjectMeta {
+        match &self.0 {
+            Ok(object) => object.meta().clone(),
+            Err(invalid) => invalid.metadata.clone(),
+        }
+    }
+}
+
+fn spawn<K, N, T>(
+    api: Api<K>,
+    config: watcher::Config,
+    tell: UnboundedSender<Message>,
+    wrap: impl Fn(Seen<N, T>) -> Message + Send + 'static,
+    convert: impl Fn(K) -> Option<(N, T)> + Send + Sync + 'static,
+) where
+    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K::DynamicType: Default + Clone,
+    N: Hash + Eq + Clone + Send + Sync + 'static,
+    T: Send + 'static,
+{
+    tokio::spawn(async move {
+        let stream = watcher(api, config).default_backoff();
+        seen(stream, convert).for_each(move |s| {
+            // The engine is gone only when the process ends.
+            let _ = tell.send(wrap(s));
+            std::future::ready(())
+        })
+        .await;
+    });
+}
+
+/// Turns a watch with its re-lists into what happened: an object that a re-list no longer has was deleted.
+fn seen<K, N, T>(
+    stream: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
+    convert: impl Fn(K) -> Option<(N, T)> + Send,
+) -> impl Stream<Item = Seen<N, T>> + Send
+where
+    K: Send,
+    N: Hash + Eq + Clone + Send,
+    T: Send,
+{
+    let mut known: HashSet<N> = HashSet::new();
+    let mut listing: Option<HashSet<N>> = None;
+    stream.flat_map(move |event| {
+        let mut out = Vec::new();
+        match event {
+            Ok(watcher::Event::Init) => listing = Some(HashSet::new()),
+            Ok(watcher::Event::InitApply(object) | watcher::Event::Apply(object)) => {
+                if let Some((key, model)) = convert(object) {
+                    listing.as_mut().map(|l| l.insert(key.clone()));
+                    known.insert(key.clone());
+                    out.push(Seen::Applied(key, model));
+                }
+            }
+            Ok(watcher::Event::Delete(object)) => {
+                if let Some((key, _)) = convert(object) {
+                    known.remove(&key);
+                    out.push(Seen::Deleted(key));
+                }
+            }
+            Ok(watcher::Event::InitDone) => {
+                let now = listing.take().unwrap_or_default();
+                out.extend(known.difference(&now).cloned().map(Seen::Deleted));
+                known = now;
+                out.push(Seen::Listed);
+            }
+            // The watch backs off and lists again by itself.
+            Err(error) => tracing::warn!(error = describe(&error), "a watch ended"),
+        }
+        futures::stream::iter(out)
+    })
+}
+
+/// A watch error without its body, which may hold an object.
+fn describe(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(s)) | watcher::Error::WatchStartFailed(kube::Error::Api(s)) => {
+            format!("{} {}", s.code, s.reason)
+        }
+        watcher::Error::WatchError(s) => format!("{} {}", s.code, s.reason),
+        watcher::Error::InitialListFailed(_) => "the list failed".to_owned(),
+        watcher::Error::WatchStartFailed(_) => "the watch did not start".to_owned(),
+        watcher::Error::WatchFailed(_) => "the connection broke".to_owned(),
+        _ => "the API server offers no such list".to_owned(),
+    }
+}

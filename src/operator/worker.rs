@@ -1,0 +1,436 @@
+//! One sync of one reference: observe -> resolve -> plan -> apply -> status.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
+use kube::{Api, api::PartialObjectMeta};
+
+use super::{
+    apply::{ApiError, Writer},
+    conclude::{Attempt, Health, conclude, follow_store, until_stale},
+    events::Events,
+    model::{ObjectKey, Reference},
+    plan::{Action, Observed, StoreSeen, changed, gate, halt, org_changed, plan},
+    rollout,
+    stamp::Fingerprints,
+    target::TargetMeta,
+};
+use crate::{
+    api::{EntryScope, Reason, SecretReferenceSpec, SecretReferenceStatus, Tenancy},
+    naming::{Scheme, StoreKey},
+    refresh::State,
+    resolve::{Answer, Answers, Policy, Problem, Read, Resolved, Step, Tenant, reads, resolve},
+    stores::layers::{Access, Freshness, Layers},
+    telemetry,
+};
+
+/// What every sync needs.
+pub struct Context {
+    /// The one writer.
+    pub writer: Writer,
+    /// The installation's fingerprints.
+    pub prints: Fingerprints,
+    /// What the platform allows.
+    pub policy: Policy,
+    /// Events.
+    pub events: Events,
+}
+
+/// A store as one sync sees it.
+#[derive(Clone)]
+pub struct StoreView {
+    /// Whom it admits.
+    pub tenancy: Arc<Tenancy>,
+    /// How it spells keys.
+    pub scheme: Scheme,
+    /// Why it cannot be asked at all.
+    pub blocked: Option<Problem>,
+    /// The way to it.
+    pub layers: Option<Arc<Layers>>,
+    /// What its probes say.
+    pub health: Health,
+}
+
+/// One sync to do.
+pub struct Job {
+    /// The reference, as it was when the sync began.
+    pub reference: Reference,
+    /// Labels of its namespace; `None`: read them live, the cached ones may be a deleted namespace's.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// The store, if there is one.
+    pub store: Option<StoreView>,
+    /// The target, if it is one that we wrote.
+    pub target: Option<TargetMeta>,
+    /// Go past the cache.
+    pub fresh: bool,
+    /// Organisation keys that resolved before, and whose absence was not yet seen twice.
+    pub resolved_before: Vec<StoreKey>,
+    /// The target is written again because someone changed it.
+    pub repair: bool,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub struct Outcome {
+    /// Which reference, and which state of it.
+    pub key: Option<ObjectKey>,
+    /// Its uid.
+    pub uid: Arc<str>,
+    /// The status that now stands, with the object's version if it was written.
+    pub status: Option<(SecretReferenceStatus, Option<u64>)>,
+    /// The status could not be written.
+    pub status_failed: bool,
+    /// The target now, if this sync wrote it; `Some(None)`: it was taken away.
+    pub target: Option<Option<TargetMeta>>,
+    /// What the reference stands on.
+    pub reads: BTreeSet<Read>,
+    /// What the store said.
+    pub states: Vec<(Read, State)>,
+    /// Why the target is not what it should be.
+    pub problem: Option<Problem>,
+    /// Labels of the namespace, if they were read live; `None` inside: there is no such namespace.
+    pub labels: Option<Option<BTreeMap<String, String>>>,
+    /// How long until `Ready` turns False if this goes on.
+    pub until_stale: Option<std::time::Duration>,
+}
+
+/// Does one sync.
+pub async fn sync(context: &Context, job: Job) -> Outcome {
+    let started = Instant::now();
+    let mut outcome = Outcome {
+        key: Some(job.reference.key.clone()),
+        uid: job.reference.uid.clone(),
+        ..Outcome::default()
+    };
+    let spec = match job.reference.spec() {
+        Ok(spec) => spec,
+        Err(_) => {
+            outcome.problem = Some(Problem::new(Reason::InvalidReference, "the spec cannot be read"));
+            return outcome;
+        }
+    };
+    let labels = match &job.labels {
+        Some(labels) => labels.clone(),
+        None => match live_labels(&context.writer, &job.reference.key.namespace).await {
+            Ok(labels) => {
+                outcome.labels = Some(labels.clone());
+                let Some(labels) = labels else { return outcome };
+                labels
+            }
+            Err(_) => {
+                let message = "the namespace could not be read: the operator tries again";
+                outcome.problem = Some(Problem::new(Reason::TargetRejected, message));
+                return outcome;
+            }
+        },
+    };
+    let status = job.reference.status();
+    let observed = Observed {
+        reference: &job.reference,
+        spec: &spec,
+        status: &status,
+        labels: &labels,
+        store: match &job.store {
+            Some(s) => StoreSeen::Found { tenancy: &s.tenancy, scheme: &s.scheme, blocked: s.blocked.as_ref() },
+            None => StoreSeen::Missing,
+        },
+        target: job.target.as_ref(),
+        policy: &context.policy,
+        prints: &context.prints,
+    };
+    let sync = Sync { context, job: &job, observed, spec: &spec, old: &status };
+    sync.run(&mut outcome).await;
+    let result = outcome.problem.as_ref().map_or(Reason::Synced, |p| p.reason);
+    context.writer.metrics.sync(result, started.elapsed());
+    outcome
+}
+
+/// The status of a reference follows its store: nothing is read, and the target is left alone.
+pub async fn follow(context: &Context, job: Job) -> Outcome {
+    let reference = &job.reference;
+    let mut outcome = Outcome {
+        key: Some(reference.key.clone()),
+        uid: reference.uid.clone(),
+        ..Outcome::default()
+    };
+    let (Ok(spec), Some(store)) = (reference.spec(), &job.store) else { return outcome };
+    let (old, labels) = (reference.status(), BTreeMap::new());
+    if spec.is_suspended() || old.conditions.is_empty() {
+        return outcome;
+    }
+    let observed = Observed {
+        reference,
+        spec: &spec,
+        status: &old,
+        labels: &labels,
+        store: StoreSeen::Missing,
+        target: job.target.as_ref(),
+        policy: &context.policy,
+        prints: &context.prints,
+    };
+    let now = Timestamp::now();
+    let status = follow_store(&observed, &store.health, now);
+    outcome.until_stale = until_stale(&observed, &status, now);
+    if store.health.ready == Some(false) {
+        outcome.problem = Some(Problem::new(store.health.reason, store.health.message.clone()));
+    }
+    match context.writer.write_status(reference, &old, &status).await {
+        Ok(version) => outcome.status = Some((status, version)),
+        Err(error) => tracing::warn!(reference = %reference.key, %error, "status not written"),
+    }
+    outcome
+}
+
+struct Sync<'a> {
+    context: &'a Context,
+    job: &'a Job,
+    observed: Observed<'a>,
+    spec: &'a SecretReferenceSpec,
+    old: &'a SecretReferenceStatus,
+}
+
+impl Sync<'_> {
+    async fn run(&self, outcome: &mut Outcome) {
+        let (action, org) = match gate(&self.observed) {
+            Err(problem) => (halt(&self.observed, problem), None),
+            Ok((tenant, scheme)) => {
+                self.announce_org_change(&tenant, outcome).await;
+                let (answers, resolution) = self.resolve(&tenant, scheme).await;
+                outcome.reads = reads(self.spec, &tenant, scheme, &answers);
+                outcome.states = answers.iter().filter_map(|(r, a)| Some((r.clone(), state_of(a)?))).collect();
+                let sources = outcome.states.iter().filter(|(r, _)| !matches!(r, Read::Key(_, Some(_)))).cloned().collect();
+                let sources = self.context.prints.sources(&self.job.reference.uid, &sources);
+                let action = plan(&self.observed, &tenant, resolution, &self.job.resolved_before, sources);
+                (action, tenant.org.map(|o| o.to_string()))
+            }
+        };
+        self.apply(action, org, outcome).await;
+    }
+
+    /// Ready turns False before anything else: resolving may take its time.
+    async fn announce_org_change(&self, tenant: &Tenant, outcome: &mut Outcome) {
+        let Some(stamp) = org_changed(&self.observed, tenant) else { return };
+        let problem = changed(stamp, tenant, None);
+        let org = tenant.org.as_ref().map(ToString::to_string);
+        let attempt = Attempt { problem: Some(&problem), target: None, entries: &[], changed: false, org, in_place: true };
+        let status = conclude(&self.observed, &attempt, &self.health(), Timestamp::now());
+        if self.context.writer.write_status(&self.job.reference, self.old, &status).await.is_err() {
+            outcome.status_failed = true;
+        }
+    }
+
+    async fn resolve(&self, tenant: &Tenant, scheme: &Scheme) -> (Answers, Result<Resolved, Problem>) {
+        let mut answers = Answers::new();
+        let trace_id = telemetry::trace_id();
+        let requester = format!("SecretReference/{}", self.job.reference.key);
+        let freshness = if self.job.fresh { Freshness::PastCache } else { Freshness::Cached };
+        let access = Access { requester: &requester, trace_id: &trace_id, freshness };
+        loop {
+            match resolve(self.spec, tenant, scheme, &answers) {
+                Step::Done(resolved) => return (answers, Ok(resolved)),
+                Step::Failed(problem) => return (answers, Err(problem)),
+                Step::Ask(wanted) => {
+                    let Some(layers) = self.job.store.as_ref().and_then(|s| s.layers.as_ref()) else {
+                        let message = "the store is not connected yet: the operator syncs when it is";
+                        return (answers, Err(Problem::new(Reason::StoreNotReady, message)));
+                    };
+                    let asked = join_all(wanted.into_iter().map(async |read| {
+                        let answer = ask(layers, &read, &access).await;
+                        (read, answer)
+                    }));
+                    answers.extend(asked.await);
+                }
+            }
+        }
+    }
+
+    async fn apply(&self, action: Action, org: Option<String>, outcome: &mut Outcome) {
+        let writer = &self.context.writer;
+        let reference = &self.job.reference;
+        let in_place = self.job.target.as_ref().is_some_and(|t| t.stamp(&reference.key.name).is_some());
+        let mut attempt =
+            Attempt { problem: None, target: None, entries: &[], changed: false, org, in_place };
+        let resolved;
+        let mut problem = None;
+        match action {
+            Action::Leave(p) => problem = Some(p),
+            Action::Revoke(p) => {
+                if let Some(target) = &self.job.target {
+                    match writer.remove(reference, target, self.spec.creation_policy()).await {
+                        Ok(()) => {
+                            attempt.in_place = false;
+                            outcome.target = Some(None);
+                            let note = format!("Secret {} was removed: {}", reference.target, p.message);
+                            self.context.events.warning(about(reference), "TargetRevoked", note);
+                        }
+                        Err(e) => tracing::warn!(reference = %reference.key, error = e.message, "target not removed"),
+                    }
+                }
+                problem = Some(p);
+            }
+            Action::InSync(r) => {
+                resolved = r;
+                let uid = self.job.target.as_ref().map(|t| t.uid.clone()).unwrap_or_default();
+                attempt.target = Some((uid, resolved.data.len()));
+                attempt.entries = &resolved.entries;
+            }
+            Action::Write(write) => match writer.write(reference, &write).await {
+                Ok(written) => {
+                    self.tell(&write.resolved, written.created, write.changes_values);
+                    if write.restart {
+                        self.restart(write.stamp.values.clone());
+                    }
+                    attempt.target = Some((written.meta.uid.clone(), write.resolved.data.len()));
+                    attempt.changed = written.created || write.changes_values;
+                    outcome.target = Some(Some(written.meta));
+                    resolved = write.resolved;
+                    attempt.entries = &resolved.entries;
+                }
+                Err(p) => problem = Some(p),
+            },
+        }
+        attempt.problem = problem.as_ref();
+        let now = Timestamp::now();
+        let status = conclude(&self.observed, &attempt, &self.health(), now);
+        outcome.until_stale = until_stale(&self.observed, &status, now);
+        if let Some(p) = &problem {
+            self.complain(p);
+        }
+        match writer.write_status(reference, self.old, &status).await {
+            Ok(version) => outcome.status = Some((status, version)),
+            Err(error) => {
+                if !matches!(error.code(), Some(404 | 409)) {
+                    tracing::warn!(reference = %reference.key, %error, "status not written");
+                }
+                outcome.status_failed = !matches!(error, ApiError::NotLeading) && error.code() != Some(404);
+            }
+        }
+        outcome.problem = problem;
+    }
+
+    /// One Event for a write: what was written, or what is remarkable about it.
+    fn tell(&self, resolved: &Resolved, created: bool, changes: bool) {
+        let reference = &self.job.reference;
+        let events = &self.context.events;
+        let was_org = |key: &str| self.old.entries.iter().any(|e| e.key == key && e.scope == EntryScope::Org);
+        let fell: Vec<&str> = resolved
+            .entries
+            .iter()
+            .filter(|e| e.scope == EntryScope::Global && was_org(&e.key))
+            .map(|e| e.key.as_str())
+            .collect();
+        if !fell.is_empty() {
+            let note = format!("now platform-wide values, since the organisation's own are gone: {}", fell.join(", "));
+            events.warning(about(reference), "FellBackToGlobal", note);
+        }
+        if !resolved.warnings.is_empty() {
+            events.warning(about(reference), "Incomplete", resolved.warnings.join("; "));
+        }
+        if self.job.repair && !created && !changes {
+            let note = format!("Secret {} was changed by someone else and is as it should be again", reference.target);
+            events.warning(about(reference), "TargetRepaired", note);
+        } else if created || changes {
+            let note = format!("Secret {} holds {} keys", reference.target, resolved.data.len());
+            events.normal(about(reference), Reason::Synced.as_str(), note);
+        }
+    }
+
+    /// One Event when the reason changes; a store's own troubles are told on the store.
+    fn complain(&self, problem: &Problem) {
+        let known = super::conclude::find(&self.old.conditions, crate::api::condition_types::SYNCED);
+        let news = known.is_none_or(|c| c.reason != problem.reason.as_str());
+        if news && !problem.reason.is_store_wide() && problem.reason != Reason::Suspended {
+            self.context.events.warning(about(&self.job.reference), problem.reason.as_str(), problem.message.clone());
+        }
+    }
+
+    fn restart(&self, mark: String) {
+        let (client, events) = (self.context.writer.client.clone(), self.context.events.clone());
+        let reference = self.job.reference.clone();
+        tokio::spawn(async move {
+            match rollout::restart(&client, &reference.key.namespace, &reference.target, &mark).await {
+                Ok(restarted) if restarted.is_empty() => {}
+                Ok(restarted) => {
+                    let note = format!("restarted, since Secret {} changed: {}", reference.target, restarted.join(", "));
+                    events.normal(about(&reference), "WorkloadsRestarted", note);
+                }
+                Err(error) => events.warning(about(&reference), "RestartFailed", error.to_string()),
+            }
+        });
+    }
+
+    fn health(&self) -> Health {
+        self.job.store.as_ref().map_or_else(
+            || Health {
+                ready: Some(false),
+                reason: Reason::StoreNotFound,
+                message: "there is no such store for this namespace".into(),
+            },
+            |s| s.health.clone(),
+        )
+    }
+}
+
+async fn ask(layers: &Layers, read: &Read, access: &Access<'_>) -> Answer {
+    match read {
+        Read::Key(key, version) => match layers.get(key, version.as_deref(), access).await {
+            Ok(Some(stored)) => Answer::Present(Some(stored)),
+            Ok(None) => Answer::Absent,
+            Err(error) => Answer::Failed(error),
+        },
+        Read::List(prefix) => match layers.list(prefix, access).await {
+            Ok(keys) => Answer::Listed(sorted(&keys)),
+            Err(error) => Answer::Failed(error),
+        },
+    }
+}
+
+/// One poll of the key table: goes past the cache, and leaves the value there for those it wakes.
+pub async fn poll(layers: &Layers, read: &Read, requester: &str) -> Option<State> {
+    let trace_id = telemetry::trace_id();
+    state_of(&ask(layers, read, &Access { requester, trace_id: &trace_id, freshness: Freshness::PastCache }).await)
+}
+
+fn state_of(answer: &Answer) -> Option<State> {
+    Some(match answer {
+        Answer::Present(Some(stored)) => State::Present(stored.token.clone()),
+        Answer::Present(None) => return None,
+        Answer::Absent => State::Absent,
+        Answer::Listed(keys) => State::Listed(keys.clone()),
+        Answer::Failed(error) => State::Failed(error.failure),
+    })
+}
+
+/// Stores list in no particular order; another order is no change.
+fn sorted(keys: &Arc<Vec<StoreKey>>) -> Arc<Vec<StoreKey>> {
+    if keys.is_sorted() {
+        return keys.clone();
+    }
+    let mut keys = Vec::clone(keys);
+    keys.sort();
+    Arc::new(keys)
+}
+
+async fn live_labels(writer: &Writer, namespace: &str) -> Result<Option<BTreeMap<String, String>>, ApiError> {
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(writer.client.clone());
+    let found = writer.call("get", "namespaces", api.get_metadata_opt(namespace)).await?;
+    Ok(found.map(|n| n.metadata.labels.unwrap_or_default()))
+}
+
+/// The object that an Event is about.
+pub fn about(reference: &Reference) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("secretref.dev/v1alpha1".into()),
+        kind: Some("SecretReference".into()),
+        namespace: Some(reference.key.namespace.to_string()),
+        name: Some(reference.key.name.to_string()),
+        uid: Some(reference.uid.to_string()),
+        ..ObjectReference::default()
+    }
+}

@@ -1,0 +1,338 @@
+//! The key table: what to read when, and who must hear of it.
+//!
+//! The key is the unit of refresh, not the reference: each distinct (store, [`Read`]) is polled once a cycle, however
+//! many references depend on it, and only a change wakes them. A key's phase in its cycle is a hash on the wall clock,
+//! so a restart or another leader polls each key when it would have been polled anyway. Pure: no I/O, no clock.
+
+mod schedule;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+pub use schedule::Now;
+use schedule::{next_poll, stretch};
+
+use crate::{
+    naming::StoreKey,
+    resolve::{Answer, Read},
+    stores::{ChangeToken, Failure},
+};
+
+/// A store, by its object's uid.
+pub type StoreUid = Arc<str>;
+
+/// What is known of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// There, in this state.
+    Present(ChangeToken),
+    /// Certainly not there.
+    Absent,
+    /// These keys are listed.
+    Listed(Arc<Vec<StoreKey>>),
+    /// The last poll had no answer; what was known before stands.
+    Failed(Failure),
+}
+
+impl State {
+    /// As an answer without a value: enough to tell which keys are needed.
+    pub fn as_answer(&self) -> Option<Answer> {
+        match self {
+            Self::Present(_) => Some(Answer::Present(None)),
+            Self::Absent => Some(Answer::Absent),
+            Self::Listed(keys) => Some(Answer::Listed(keys.clone())),
+            Self::Failed(_) => None,
+        }
+    }
+}
+
+/// The table of all stores; `S` names a subscriber (a reference).
+#[derive(Debug)]
+pub struct KeyTable<S> {
+    stores: HashMap<StoreUid, StoreTable<S>>,
+    subscriptions: HashMap<S, (StoreUid, BTreeSet<Read>)>,
+}
+
+#[derive(Debug)]
+struct StoreTable<S> {
+    entries: HashMap<Read, Key<S>>,
+    due: BTreeSet<(Instant, Read)>,
+    capacity: f64,
+    /// Polls per second that the subscribers ask for.
+    demand: f64,
+    pushed: bool,
+}
+
+#[derive(Debug)]
+struct Key<S> {
+    subscribers: HashMap<S, Duration>,
+    interval: Duration,
+    due: Option<Instant>,
+    state: Option<State>,
+    failure: Option<Failure>,
+    /// The value resolved once, as far as anyone knows: its absence has to be seen twice.
+    was_present: bool,
+    absent_since: Option<Instant>,
+    absence_confirmed: bool,
+}
+
+impl<S> Default for KeyTable<S> {
+    fn default() -> Self {
+        Self { stores: HashMap::new(), subscriptions: HashMap::new() }
+    }
+}
+
+impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
+    /// Makes a store known: how many polls per second it may be asked for, and whether it tells changes by itself.
+    pub fn store(&mut self, uid: &StoreUid, requests_per_second: f64, pushed: bool) {
+        let table = self.stores.entry(uid.clone()).or_insert_with(|| StoreTable {
+            entries: HashMap::new(),
+            due: BTreeSet::new(),
+            capacity: requests_per_second,
+            demand: 0.0,
+            pushed,
+        });
+        table.capacity = requests_per_second;
+        table.pushed = pushed;
+    }
+
+    /// Forgets a store and all that stands on it; answers who did.
+    pub fn forget_store(&mut self, uid: &str) -> Vec<S> {
+        self.stores.remove(uid);
+        let gone: Vec<S> =
+            self.subscriptions.iter().filter(|(_, (store, _))| &**store == uid).map(|(s, _)| s.clone()).collect();
+        for subscriber in &gone {
+            self.subscriptions.remove(subscriber);
+        }
+        gone
+    }
+
+    /// Replaces what a subscriber stands on. `assume_present`: these keys were in use before this process, so that
+    /// their absence has to be seen twice. Pinned versions never change and are not polled.
+    pub fn subscribe(
+        &mut self,
+        subscriber: &S,
+        store: &StoreUid,
+        reads: BTreeSet<Read>,
+        interval: Duration,
+        assume_present: bool,
+        now: Now,
+    ) {
+        let reads: BTreeSet<Read> = reads.into_iter().filter(|r| !matches!(r, Read::Key(_, Some(_)))).collect();
+        if let Some((old_store, old_reads)) = self.subscriptions.remove(subscriber) {
+            let keep = |r: &Read| old_store == *store && reads.contains(r);
+            for read in old_reads.iter().filter(|r| !keep(r)) {
+                self.drop_one(subscriber, &old_store, read, now);
+            }
+        }
+        let Some(table) = self.stores.get_mut(store) else { return };
+        for read in &reads {
+            let key = table.entries.entry(read.clone()).or_insert_with(|| Key {
+                subscribers: HashMap::new(),
+                interval: Duration::MAX,
+                due: None,
+                state: None,
+                failure: None,
+                was_present: assume_present,
+                absent_since: None,
+                absence_confirmed: false,
+            });
+            key.subscribers.insert(subscriber.clone(), interval);
+            table.reschedule(store, read, now);
+        }
+        self.subscriptions.insert(subscriber.clone(), (store.clone(), reads));
+    }
+
+    /// A subscriber is gone.
+    pub fn unsubscribe(&mut self, subscriber: &S, now: Now) {
+        if let Some((store, reads)) = self.subscriptions.remove(subscriber) {
+            for read in &reads {
+                self.drop_one(subscriber, &store, read, now);
+            }
+        }
+    }
+
+    fn drop_one(&mut self, subscriber: &S, store: &StoreUid, read: &Read, now: Now) {
+        let Some(table) = self.stores.get_mut(store) else { return };
+        if let Some(key) = table.entries.get_mut(read) {
+            key.subscribers.remove(subscriber);
+        }
+        table.reschedule(store, read, now);
+    }
+
+    /// The polls that are due at a store, at most `limit`; each is put off to its next cycle.
+    pub fn take_due(&mut self, store: &StoreUid, limit: usize, now: Now) -> Vec<Read> {
+        let Some(table) = self.stores.get_mut(store) else { return Vec::new() };
+        let due: Vec<Read> =
+            table.due.iter().take_while(|(at, _)| *at <= now.mono).take(limit).map(|(_, r)| r.clone()).collect();
+        for read in &due {
+            table.postpone(store, read, now);
+        }
+        due
+    }
+
+    /// When the next poll at a store is due.
+    pub fn next_due(&self, store: &str) -> Option<Instant> {
+        self.stores.get(store).and_then(|t| t.due.first()).map(|(at, _)| *at)
+    }
+
+    /// Takes note of what a store said, by a poll, a sync or a push; answers who must hear of it.
+    pub fn observe(&mut self, store: &StoreUid, read: &Read, state: State, now: Now) -> Vec<S> {
+        let Some(key) = self.stores.get_mut(store).and_then(|t| t.entries.get_mut(read)) else { return Vec::new() };
+        if key.observe(state, now) { key.subscribers.keys().cloned().collect() } else { Vec::new() }
+    }
+
+    /// A store that tells changes by itself listed all its keys: the others are absent.
+    pub fn observe_all(&mut self, store: &StoreUid, present: &HashMap<StoreKey, ChangeToken>, now: Now) -> HashSet<S> {
+        let Some(table) = self.stores.get_mut(store) else { return HashSet::new() };
+        let mut woken = HashSet::new();
+        for (read, key) in &mut table.entries {
+            let state = match read {
+                Read::Key(name, None) => present.get(name).map_or(State::Absent, |t| State::Present(t.clone())),
+                Read::Key(_, Some(_)) => continue,
+                Read::List(prefix) => listed(prefix, present.keys()),
+            };
+            if key.observe(state, now) {
+                woken.extend(key.subscribers.keys().cloned());
+            }
+        }
+        woken
+    }
+
+    /// The listings of a store that this key belongs to.
+    pub fn listings_of(&self, store: &str, key: &StoreKey) -> Vec<Read> {
+        let Some(table) = self.stores.get(store) else { return Vec::new() };
+        let covers = |r: &&Read| matches!(r, Read::List(prefix) if key.as_str().starts_with(prefix.as_str()));
+        table.entries.keys().filter(covers).cloned().collect()
+    }
+
+    /// What is known of a key.
+    pub fn state(&self, store: &str, read: &Read) -> Option<&State> {
+        self.stores.get(store)?.entries.get(read)?.state.as_ref()
+    }
+
+    /// The key resolved before, and its absence was not yet seen twice, one interval apart.
+    pub fn absence_unconfirmed(&self, store: &str, key: &StoreKey) -> bool {
+        let read = Read::Key(key.clone(), None);
+        self.stores.get(store).and_then(|t| t.entries.get(&read)).is_some_and(|k| k.was_present && !k.absence_confirmed)
+    }
+
+    /// The keys of a subscriber that resolved before and whose absence was not seen twice: not to be fallen back from.
+    pub fn resolved_before(&self, subscriber: &S) -> Vec<StoreKey> {
+        let Some((store, reads)) = self.subscriptions.get(subscriber) else { return Vec::new() };
+        let keys = reads.iter().filter_map(|r| if let Read::Key(key, None) = r { Some(key) } else { None });
+        keys.filter(|k| self.absence_unconfirmed(store, k)).cloned().collect()
+    }
+
+    /// All that a subscriber stands on, if all of it is known.
+    pub fn sources(&self, subscriber: &S) -> Option<BTreeMap<Read, State>> {
+        let (store, reads) = self.subscriptions.get(subscriber)?;
+        reads.iter().map(|r| self.state(store, r).map(|s| (r.clone(), s.clone()))).collect()
+    }
+
+    /// Who stands on a store.
+    pub fn subscribers_of(&self, store: &str) -> Vec<S> {
+        self.subscriptions.iter().filter(|(_, (s, _))| &**s == store).map(|(s, _)| s.clone()).collect()
+    }
+
+    /// Keys in the table.
+    pub fn len(&self) -> usize {
+        self.stores.values().map(|t| t.entries.len()).sum()
+    }
+
+    /// Whether nothing is subscribed.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The store is asked for more than its limits allow: by this factor the intervals are stretched.
+    pub fn overload(&self, store: &str) -> Option<f64> {
+        let table = self.stores.get(store)?;
+        let factor = stretch(table.demand, table.capacity);
+        (factor > 1.0 && !table.pushed).then_some(factor)
+    }
+}
+
+impl<S> StoreTable<S> {
+    /// Brings interval, demand and due time of a key in line with its subscribers; a key without any goes.
+    fn reschedule(&mut self, store: &StoreUid, read: &Read, now: Now) {
+        let Some(key) = self.entries.get_mut(read) else { return };
+        let per_second = |d: Duration| if d == Duration::MAX { 0.0 } else { 1.0 / d.as_secs_f64().max(0.001) };
+        self.demand -= per_second(key.interval);
+        let Some(interval) = key.subscribers.values().min().copied() else {
+            if let Some(at) = key.due {
+                self.due.remove(&(at, read.clone()));
+            }
+            self.entries.remove(read);
+            return;
+        };
+        let changed = key.interval != interval;
+        key.interval = interval;
+        self.demand += per_second(interval);
+        if changed {
+            self.postpone(store, read, now);
+        }
+    }
+
+    fn postpone(&mut self, store: &StoreUid, read: &Read, now: Now) {
+        let factor = stretch(self.demand, self.capacity);
+        let Some(key) = self.entries.get_mut(read) else { return };
+        if let Some(at) = key.due.take() {
+            self.due.remove(&(at, read.clone()));
+        }
+        if !self.pushed && key.interval != Duration::MAX {
+            let at = next_poll(store, read, key.interval.mul_f64(factor), now);
+            key.due = Some(at);
+            self.due.insert((at, read.clone()));
+        }
+    }
+}
+
+impl<S> Key<S> {
+    /// Whether the subscribers must hear of it.
+    fn observe(&mut self, state: State, now: Now) -> bool {
+        if let State::Failed(failure) = state {
+            // A store in trouble speaks through its probes; a single key's trouble is its references' business.
+            let news = self.failure != Some(failure) && !failure.reason().is_store_wide();
+            self.failure = Some(failure);
+            return news;
+        }
+        let recovered = self.failure.take().is_some();
+        match &state {
+            State::Absent => {
+                let since = *self.absent_since.get_or_insert(now.mono);
+                if self.was_present && !self.absence_confirmed && self.apart(since, now) {
+                    self.absence_confirmed = true;
+                    self.state = Some(state);
+                    return true;
+                }
+            }
+            _ => {
+                self.was_present |= matches!(state, State::Present(_));
+                self.absent_since = None;
+                self.absence_confirmed = false;
+            }
+        }
+        let changed = self.state.as_ref() != Some(&state);
+        self.state = Some(state);
+        changed || recovered
+    }
+
+    /// One interval lies between two looks; a little less counts, since polls do not start to the millisecond.
+    fn apart(&self, since: Instant, now: Now) -> bool {
+        let interval = if self.interval == Duration::MAX { Duration::ZERO } else { self.interval };
+        now.mono.saturating_duration_since(since) >= interval.mul_f64(0.9).max(Duration::from_millis(1))
+    }
+}
+
+fn listed<'a>(prefix: &str, keys: impl Iterator<Item = &'a StoreKey>) -> State {
+    let mut keys: Vec<StoreKey> = keys.filter(|k| k.as_str().starts_with(prefix)).cloned().collect();
+    keys.sort();
+    State::Listed(Arc::new(keys))
+}
+
+#[cfg(test)]
+mod tests;

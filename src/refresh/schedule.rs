@@ -1,0 +1,41 @@
+//! When a key is polled: a phase that is a hash, on the wall clock.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use crate::resolve::Read;
+
+/// One moment on both clocks: the wall clock gives phases, the monotonic one is waited on, so that a jump of the wall
+/// clock moves one poll at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Monotonic.
+    pub mono: Instant,
+    /// Since the Unix epoch.
+    pub wall: Duration,
+}
+
+impl Now {
+    /// This moment.
+    pub fn get() -> Self {
+        Self { mono: Instant::now(), wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() }
+    }
+}
+
+/// The next moment of this key's phase: the same on every replica, and after every restart.
+pub fn next_poll(store: &str, read: &Read, interval: Duration, now: Now) -> Instant {
+    let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
+    let wall = u64::try_from(now.wall.as_millis()).unwrap_or_default();
+    let mut hasher = DefaultHasher::new();
+    (store, read).hash(&mut hasher);
+    let phase = hasher.finish() % interval;
+    let into_cycle = (wall % interval + interval - phase) % interval;
+    now.mono + Duration::from_millis(interval - into_cycle)
+}
+
+/// By how much intervals have to be stretched, so that polls take at most four fifths of what the store allows.
+pub fn stretch(demand: f64, capacity: f64) -> f64 {
+    if capacity <= 0.0 { 1.0 } else { (demand / (capacity * 0.8)).max(1.0) }
+}

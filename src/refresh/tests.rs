@@ -1,0 +1,156 @@
+#![allow(clippy::unwrap_used)]
+use proptest::prelude::*;
+
+use super::*;
+
+fn at(start: Instant, seconds: u64) -> Now {
+    Now { mono: start + Duration::from_secs(seconds), wall: Duration::from_secs(1_700_000_000 + seconds) }
+}
+
+fn key(name: &str) -> Read {
+    Read::Key(StoreKey::verbatim(name), None)
+}
+
+fn present(mark: &str) -> State {
+    State::Present(ChangeToken::new(mark))
+}
+
+fn table(uid: &StoreUid, rate: f64) -> KeyTable<u32> {
+    let mut table = KeyTable::default();
+    table.store(uid, rate, false);
+    table
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_thousand_references_on_fifty_keys_are_fifty_polls_a_cycle() {
+    let (uid, start): (StoreUid, _) = ("u".into(), Instant::now());
+    let mut table = table(&uid, 200.0);
+    for reference in 0..1000 {
+        table.subscribe(&reference, &uid, [key(&format!("k{}", reference % 50))].into(), MINUTE, false, at(start, 0));
+    }
+    let mut polls: HashMap<Read, Vec<u64>> = HashMap::new();
+    for second in 0..600 {
+        for read in table.take_due(&uid, usize::MAX, at(start, second)) {
+            polls.entry(read).or_default().push(second);
+        }
+    }
+    assert_eq!(polls.len(), 50);
+    assert!(polls.values().all(|p| p.len() == 10 || p.len() == 9), "{polls:?}");
+    assert!(polls.values().all(|p| p.windows(2).all(|w| w[1] - w[0] == 60)));
+    let firsts: HashSet<u64> = polls.values().map(|p| p[0] / 10).collect();
+    assert!(firsts.len() >= 5, "spread over the cycle");
+    assert_eq!(table.subscribers_of("u").len(), 1000);
+    for reference in 0..1000 {
+        table.unsubscribe(&reference, at(start, 600));
+    }
+    assert!(table.is_empty() && table.next_due("u").is_none());
+}
+
+#[test]
+fn only_a_change_wakes_and_only_those_concerned() {
+    let (uid, start): (StoreUid, _) = ("u".into(), Instant::now());
+    let mut table = table(&uid, 200.0);
+    table.subscribe(&1, &uid, [key("a")].into(), MINUTE, false, at(start, 0));
+    table.subscribe(&2, &uid, [key("b")].into(), MINUTE, false, at(start, 0));
+    assert_eq!(table.observe(&uid, &key("a"), present("1"), at(start, 1)), [1]);
+    assert!(table.observe(&uid, &key("a"), present("1"), at(start, 2)).is_empty());
+    assert_eq!(table.observe(&uid, &key("a"), present("2"), at(start, 3)), [1]);
+    assert!(table.observe(&uid, &key("a"), State::Failed(Failure::Unavailable), at(start, 4)).is_empty());
+    assert_eq!(table.observe(&uid, &key("a"), State::Failed(Failure::Denied), at(start, 5)), [1]);
+    assert!(table.observe(&uid, &key("a"), State::Failed(Failure::Denied), at(start, 6)).is_empty());
+    assert_eq!(table.observe(&uid, &key("a"), present("2"), at(start, 7)), [1], "back, though unchanged");
+    assert!(table.observe(&uid, &key("zzz"), present("2"), at(start, 7)).is_empty());
+}
+
+#[test]
+fn absence_after_presence_has_to_be_seen_twice_one_interval_apart() {
+    let (uid, start): (StoreUid, _) = ("u".into(), Instant::now());
+    let mut table = table(&uid, 200.0);
+    table.subscribe(&1, &uid, [key("acme--a")].into(), MINUTE, false, at(start, 0));
+    let name = StoreKey::verbatim("acme--a");
+    table.observe(&uid, &key("acme--a"), State::Absent, at(start, 0));
+    assert!(!table.absence_unconfirmed("u", &name), "it never was there");
+    table.observe(&uid, &key("acme--a"), present("1"), at(start, 10));
+    assert_eq!(table.observe(&uid, &key("acme--a"), State::Absent, at(start, 20)), [1]);
+    assert!(table.absence_unconfirmed("u", &name));
+    assert!(table.observe(&uid, &key("acme--a"), State::Absent, at(start, 30)).is_empty(), "too soon");
+    assert!(table.absence_unconfirmed("u", &name));
+    assert_eq!(table.observe(&uid, &key("acme--a"), State::Absent, at(start, 80)), [1]);
+    assert!(!table.absence_unconfirmed("u", &name));
+    table.observe(&uid, &key("acme--a"), present("2"), at(start, 90));
+    table.observe(&uid, &key("acme--a"), State::Absent, at(start, 95));
+    assert!(table.absence_unconfirmed("u", &name));
+}
+
+#[test]
+fn too_much_demand_stretches_all_intervals_alike() {
+    let (uid, start): (StoreUid, _) = ("u".into(), Instant::now());
+    let mut table = table(&uid, 1.0);
+    for reference in 0..100 {
+        table.subscribe(
+            &reference,
+            &uid,
+            [key(&format!("k{reference}"))].into(),
+            Duration::from_secs(10),
+            false,
+            at(start, 0),
+        );
+    }
+    assert!(table.overload("u").unwrap() > 10.0);
+    let polls: usize = (0..600).map(|s| table.take_due(&uid, usize::MAX, at(start, s)).len()).sum();
+    assert!(polls <= 600, "{polls}");
+}
+
+#[test]
+fn pushed_stores_and_pinned_versions_are_not_polled() {
+    let (uid, start): (StoreUid, _) = ("u".into(), Instant::now());
+    let mut table = KeyTable::default();
+    table.store(&uid, 200.0, true);
+    let reads =
+        [key("acme--a"), Read::Key(StoreKey::verbatim("acme--p"), Some("3".into())), Read::List("acme--".into())];
+    table.subscribe(&1, &uid, reads.into(), MINUTE, false, at(start, 0));
+    assert_eq!((table.len(), table.next_due("u")), (2, None));
+    let all = HashMap::from([(StoreKey::verbatim("acme--b"), ChangeToken::new("1"))]);
+    assert_eq!(table.observe_all(&uid, &all, at(start, 1)).len(), 1);
+    assert_eq!(table.state("u", &key("acme--a")), Some(&State::Absent));
+    assert!(table.observe_all(&uid, &all, at(start, 2)).is_empty());
+    assert_eq!(table.sources(&1).unwrap().len(), 2);
+}
+
+proptest! {
+    /// A restart at any moment polls no key sooner than it would have been polled anyway.
+    #[test]
+    fn a_restart_keeps_the_phase(name in "[a-z]{1,8}", interval in 1u64..4000, restart in 0u64..10_000) {
+        let (start, read) = (Instant::now(), key(&name));
+        let interval = Duration::from_secs(interval);
+        let mut t = at(start, 0);
+        let mut due = next_poll("u", &read, interval, t);
+        while due <= start + Duration::from_secs(restart) {
+            t = Now { mono: due, wall: Duration::from_secs(1_700_000_000) + (due - start) };
+            due = next_poll("u", &read, interval, t);
+        }
+        prop_assert_eq!(next_poll("u", &read, interval, at(start, restart)), due);
+    }
+
+    /// Whatever is subscribed and dropped in whatever order, the table holds exactly what is subscribed.
+    #[test]
+    fn the_table_holds_what_is_subscribed(steps in proptest::collection::vec((0u32..5, 0usize..6, 1u64..100), 0..60)) {
+        let (uid, start): (StoreUid, _) = ("u".into(), Instant::now());
+        let mut table = table(&uid, 1000.0);
+        let mut model: HashMap<u32, BTreeSet<Read>> = HashMap::new();
+        for (i, (who, count, interval)) in steps.into_iter().enumerate() {
+            let reads: BTreeSet<Read> = (0..count).map(|n| key(&format!("k{}", (n + i) % 7))).collect();
+            let now = at(start, i as u64);
+            if count == 0 { table.unsubscribe(&who, now); model.remove(&who); }
+            else { table.subscribe(&who, &uid, reads.clone(), Duration::from_secs(interval), false, now); model.insert(who, reads); }
+            let expected: BTreeSet<&Read> = model.values().flatten().collect();
+            prop_assert_eq!(table.len(), expected.len());
+            let t = &table.stores[&uid];
+            prop_assert_eq!(t.due.len(), t.entries.len());
+            let demand: f64 = t.entries.values().map(|k| 1.0 / k.interval.as_secs_f64()).sum();
+            prop_assert!((t.demand - demand).abs() < 1e-6);
+        }
+    }
+}
