@@ -11,6 +11,7 @@ use crate::{
         watch::Message,
         worker::{Job, StoreView, follow, poll, sync},
     },
+    resolve::Problem,
 };
 
 /// Status patches that follow a store's health: at most so many a second, and behind target writes.
@@ -93,7 +94,7 @@ impl Engine {
         let view = store.map(|s| StoreView {
             tenancy: s.object.tenancy.clone(),
             scheme: s.object.scheme,
-            blocked: s.blocked.clone(),
+            blocked: s.blocked.as_ref().map(|p| Problem::new(p.reason, s.mirror.message.clone())),
             layers: s.layers.clone(),
             health: s.mirror.clone(),
         });

@@ -87,7 +87,7 @@ impl Engine {
         let first = !state.settled;
         let recovered = state.health.ready == Some(true) && state.mirror.ready == Some(false);
         if state.must_flip(first) {
-            state.mirror = state.health.clone();
+            state.mirror = mirrored(name, &state.health);
             self.follow_all(name, recovered);
         }
         self.settle_store(name);
@@ -167,7 +167,7 @@ impl Engine {
             if let Some(problem) = &state.blocked {
                 state.health =
                     Health { ready: Some(false), reason: problem.reason, message: problem.message.clone() };
-                state.mirror = state.health.clone();
+                state.mirror = mirrored(&name, &state.health);
                 self.write_store_status(&name);
                 self.settle_store(&name);
             }
@@ -286,6 +286,24 @@ impl StoreState {
         }
         status
     }
+}
+
+/// What a store's references say of it. A tenant learns that the platform's store is in trouble and of which kind, not
+/// which address, Secret or other tenant's reference has to do with it.
+pub(super) fn mirrored(name: &StoreName, health: &Health) -> Health {
+    if name.namespace.is_some() || health.ready == Some(true) {
+        return health.clone();
+    }
+    let what = match health.reason {
+        Reason::AuthenticationFailed => "rejects the operator's login",
+        Reason::PermissionDenied => "does not let the operator in",
+        Reason::RateLimited => "said slow down",
+        Reason::StoreMisconfigured => "is misconfigured",
+        Reason::StoreNotReady => "is not ready to be used",
+        _ => "does not answer",
+    };
+    let message = format!("{name} {what}: the platform team sees in its status why and what to do; targets keep their content");
+    Health { message, ..health.clone() }
 }
 
 /// A sentence that does not tick: conditions would change at every look.

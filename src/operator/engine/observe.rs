@@ -241,7 +241,7 @@ impl Engine {
         if let Some(problem) = refused {
             state.health =
                 Health { ready: Some(false), reason: problem.reason, message: problem.message.clone() };
-            state.mirror = state.health.clone();
+            state.mirror = super::health::mirrored(name, &state.health);
             state.blocked = Some(problem);
             self.settle_store(name);
             self.write_store_status(name);
