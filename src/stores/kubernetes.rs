@@ -9,7 +9,10 @@ pub(super) mod request;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures::{StreamExt, stream::BoxStream};
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
     core::v1::{Namespace, Secret},
@@ -31,6 +34,8 @@ const SELECTOR: &str = "type!=kubernetes.io/service-account-token,type!=bootstra
 /// So long a namespace that was there is taken to be there. Short: while it is deleted its Secrets go one by one, and
 /// none of them may look like one that is simply not there.
 const TRUSTED: Duration = Duration::from_secs(2);
+/// How long the watch waits for the next part of a list; longer than its pauses after errors.
+const LISTING: Duration = Duration::from_secs(90);
 /// Names that a list reads.
 const MAX_NAMES: usize = 10_000;
 
@@ -185,32 +190,46 @@ impl Store for Kubernetes {
 
     fn watch(&self) -> Option<BoxStream<'static, Change>> {
         let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &self.namespace);
-        let events = watcher(api, watcher::Config::default().fields(SELECTOR)).default_backoff();
-        let changes = events.scan(Vec::new(), |listed, event| {
-            let change = match event {
-                Ok(Event::Init) => {
-                    listed.clear();
-                    None
+        // A connection that died silently is noticed when the watch should have ended and did not.
+        let config = watcher::Config::default().fields(SELECTOR).timeout(120);
+        let begin = move || watcher(api.clone(), config.clone()).default_backoff().boxed();
+        let start = (begin(), Some(Vec::new()), begin);
+        Some(
+            stream::unfold(start, |(mut events, mut listed, begin)| async move {
+                loop {
+                    // A list that is never answered would hang for ever: `kube` gives it no time.
+                    let event = match &listed {
+                        Some(_) => tokio::time::timeout(LISTING, events.next()).await.ok(),
+                        None => Some(events.next().await),
+                    };
+                    let change = match event.map(Option::transpose) {
+                        None => {
+                            (events, listed) = (begin(), Some(Vec::new()));
+                            continue;
+                        }
+                        // The watcher starts over by itself; the probe tells what is wrong.
+                        Some(Err(_)) => continue,
+                        Some(Ok(None)) => return None,
+                        Some(Ok(Some(Event::Init))) => {
+                            listed = Some(Vec::new());
+                            continue;
+                        }
+                        Some(Ok(Some(Event::InitApply(secret)))) => {
+                            listed.get_or_insert_default().push(entry(&secret.metadata));
+                            continue;
+                        }
+                        Some(Ok(Some(Event::InitDone))) => Change::All(listed.take().unwrap_or_default()),
+                        Some(Ok(Some(Event::Apply(secret)))) => {
+                            let (key, token) = entry(&secret.metadata);
+                            Change::Key(key, Some(token))
+                        }
+                        Some(Ok(Some(Event::Delete(secret)))) => Change::Key(entry(&secret.metadata).0, None),
+                    };
+                    return Some((change, (events, listed, begin)));
                 }
-                Ok(Event::InitApply(secret)) => {
-                    listed.push(entry(&secret.metadata));
-                    None
-                }
-                Ok(Event::InitDone) => Some(Change::All(std::mem::take(listed))),
-                Ok(Event::Apply(secret)) => {
-                    let (key, token) = entry(&secret.metadata);
-                    Some(Change::Key(key, Some(token)))
-                }
-                Ok(Event::Delete(secret)) => Some(Change::Key(StoreKey::verbatim(secret.name_any()), None)),
-                Err(error) => {
-                    // The watcher starts over by itself; the probe tells what is wrong.
-                    tracing::debug!(error = %error, "watch of a store's Secrets broke");
-                    None
-                }
-            };
-            futures::future::ready(Some(change))
-        });
-        Some(changes.filter_map(futures::future::ready).boxed())
+            })
+            .boxed(),
+        )
     }
 }
 

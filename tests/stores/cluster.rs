@@ -8,7 +8,7 @@ use k8s_openapi::{
     serde::de::DeserializeOwned,
 };
 use kube::{
-    Api, Client, Config, Resource, ResourceExt,
+    Api, Client, Config, Resource,
     api::{DeleteParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
@@ -95,31 +95,6 @@ impl Place {
             .await;
         }
         as_account(&self.name, name).await
-    }
-
-    /// A token that may review others.
-    pub async fn reviewer(&self) -> String {
-        self.create::<ServiceAccount>(json!({ "metadata": { "name": "reviewer" } })).await;
-        let binding: ClusterRoleBinding = object(json!({
-            "metadata": { "name": format!("{}-reviewer", self.name) },
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:auth-delegator" },
-            "subjects": [{ "kind": "ServiceAccount", "name": "reviewer", "namespace": self.name }],
-        }));
-        Api::all(self.client.clone()).create(&PostParams::default(), &binding).await.unwrap();
-        let token: Secret = self
-            .create(json!({
-                "metadata": { "name": "reviewer", "annotations": { "kubernetes.io/service-account.name": "reviewer" } },
-                "type": "kubernetes.io/service-account-token",
-            }))
-            .await;
-        for _ in 0..100 {
-            let found = self.api::<Secret>().get(&token.name_any()).await.unwrap();
-            if let Some(token) = found.data.and_then(|mut data| data.remove("token")) {
-                return crate::env::plant(&String::from_utf8(token.0).unwrap());
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-        panic!("no token for the reviewer within 10 s");
     }
 
     /// Ends it without waiting.

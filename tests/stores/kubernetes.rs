@@ -177,3 +177,15 @@ async fn an_api_server_that_is_away_or_silent() {
     error(list, Failure::Unavailable, "cannot be reached");
     error(probe, Failure::Unavailable, "cannot be reached");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_whose_list_is_never_answered_starts_over() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    let store = store(&Client::try_from(kube::Config::new(address.parse().unwrap())).unwrap(), "x");
+    let mut changes = store.watch().unwrap();
+    tokio::spawn(async move { changes.next().await });
+    let first = silent.accept().await.unwrap();
+    let second = silent.accept().await.unwrap();
+    assert_ne!(first.1, second.1);
+}

@@ -1,6 +1,6 @@
 //! Logins without a credential of the store's own: Kubernetes, against the real TokenReview, and JWT.
 
-use std::sync::Arc;
+use std::{process::Command, sync::Arc};
 
 use aws_lc_rs::{
     encoding::{AsDer, PublicKeyX509Der},
@@ -19,7 +19,7 @@ use secretref::{
 use serde_json::json;
 
 use crate::{
-    cluster::{Place, config},
+    cluster::Place,
     env::{Bao, documented, error, key, plant, source, try_vault, vault},
 };
 
@@ -37,31 +37,32 @@ fn kubernetes(role: &str, audiences: Option<&[&str]>, account: Option<&str>) -> 
 async fn by_the_operators_service_account() {
     let place = Place::new("login").await;
     let bao = Bao::new("login").await;
-    bao.policy("reader", documented("vault reader")).await;
     bao.put("acme--a", json!({ "value": "canary-1" })).await;
-    let config = config().await;
-    let ca = config.root_cert.unwrap().iter().map(|der| pem("CERTIFICATE", der)).collect::<String>();
-    let reviewer = place.reviewer().await;
-    bao.must(Method::POST, "sys/auth/kubernetes", json!({ "type": "kubernetes" })).await;
-    let host = config.cluster_url.to_string();
-    let configured = |host: &str| json!({ "kubernetes_host": host, "kubernetes_ca_cert": ca, "token_reviewer_jwt": reviewer, "disable_local_ca_jwt": true });
-    bao.must(Method::POST, "auth/kubernetes/config", configured(host.trim_end_matches('/'))).await;
-    let role = json!({
-        "bound_service_account_names": "operator", "bound_service_account_namespaces": place.name,
-        "audience": "vault", "token_policies": "reader", "token_ttl": "1h",
-    });
-    bao.must(Method::POST, "auth/kubernetes/role/secretref", role).await;
+    // The documented commands, with names that no other test has.
+    let dir = std::env::temp_dir().join(&place.name);
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("reader.hcl"), documented("vault reader")).unwrap();
+    let commands = documented("vault kubernetes auth").replace("secretref", &place.name);
+    let commands = commands.replace("bao-reviewer", &format!("{}-reviewer", place.name));
+    let done = Command::new("sh")
+        .args(["-euc", &commands])
+        .current_dir(&dir)
+        .env("BAO_NAMESPACE", &bao.namespace)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    std::fs::remove_dir_all(&dir).unwrap();
 
-    let rule = json!({ "apiGroups": [""], "resources": ["serviceaccounts/token"], "resourceNames": ["operator"], "verbs": ["create"] });
-    let operator = place.account("operator", Some(json!({ "rules": [rule] }))).await;
+    let rule = json!({ "apiGroups": [""], "resources": ["serviceaccounts/token"], "resourceNames": [place.name], "verbs": ["create"] });
+    let operator = place.account(&place.name, Some(json!({ "rules": [rule] }))).await;
     let platform = || Arc::new(ClusterCredentials::platform(operator.clone(), None, None));
     let at = |auth: VaultAuth| vault(bao.settings(auth), Some(bao.ca.clone()), platform());
 
-    let store = at(kubernetes("secretref", None, None));
+    let store = at(kubernetes(&place.name, None, None));
     assert!(store.get(&key("acme--a"), None).await.unwrap().is_some());
     assert!(store.probe().await.unwrap().list);
     assert_eq!(store.logins(), 1);
-    for auth in [kubernetes("no-such-role", None, None), kubernetes("secretref", Some(&["other"]), None)] {
+    for auth in [kubernetes("no-such-role", None, None), kubernetes(&place.name, Some(&["other"]), None)] {
         let store = at(auth);
         let e = error(
             store.get(&key("acme--a"), None).await,
@@ -73,7 +74,7 @@ async fn by_the_operators_service_account() {
     }
     assert_eq!(bao.asked("update", "auth/kubernetes/login"), 3, "rejected logins are remembered");
     for audience in ["https://kubernetes.default.svc", "https://kubernetes.default.svc.cluster.local", ""] {
-        let auth = kubernetes("secretref", Some(&["vault", audience]), None);
+        let auth = kubernetes(&place.name, Some(&["vault", audience]), None);
         let made = try_vault(bao.settings(auth), Some(bao.ca.clone()), platform()).map(|_| ());
         error(made, Failure::Misconfigured, "set audiences");
     }
@@ -81,13 +82,15 @@ async fn by_the_operators_service_account() {
     // A tenant's account is another identity: the role is not bound to it.
     place.account("app", None).await;
     let tenant = Arc::new(ClusterCredentials::tenant(place.client.clone(), place.name.clone()));
-    let settings = bao.settings(kubernetes("secretref", Some(&["vault"]), Some("app")));
+    let settings = bao.settings(kubernetes(&place.name, Some(&["vault"]), Some("app")));
     let store = vault(settings, Some(bao.ca.clone()), tenant);
     error(store.get(&key("acme--a"), None).await, Failure::Unauthenticated, "rejected");
 
     // The API server cannot be asked: no fault of the credential's, and back as soon as it can.
-    bao.must(Method::POST, "auth/kubernetes/config", configured("https://127.0.0.1:1")).await;
-    let away = at(kubernetes("secretref", None, None));
+    let config =
+        json!({ "kubernetes_host": "https://127.0.0.1:1", "kubernetes_ca_cert": bao.ca, "disable_local_ca_jwt": true });
+    bao.must(Method::POST, "auth/kubernetes/config", config).await;
+    let away = at(kubernetes(&place.name, None, None));
     let said = away.get(&key("acme--a"), None).await.unwrap_err();
     assert!(matches!(said.failure, Failure::Unavailable | Failure::Unauthenticated), "{said}");
     place.end().await;

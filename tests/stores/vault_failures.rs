@@ -1,6 +1,6 @@
 //! Each row of the failure table that a real OpenBao shows.
 
-use std::{process::Command, sync::Arc};
+use std::{path::PathBuf, process::Command, sync::Arc};
 
 use reqwest::Method;
 use secretref::{api::Capabilities, stores::Failure};
@@ -146,7 +146,7 @@ async fn no_connection() {
     let bao = Bao::new("tls").await;
     let credentials = || Arc::new(Fixed([("token".to_owned(), "t".to_owned())].into()));
     let at = |address: &str, ca: Option<String>| vault(vault_settings(address, by_token()), ca, credentials());
-    let other = rcgen();
+    let other = stranger();
     for store in [at(&bao.address, Some(other)), at(&bao.address, None)] {
         error(store.get(&key("acme--a"), None).await, Failure::Unavailable, "caBundle or caRef");
         error(store.probe().await, Failure::Unavailable, "caBundle or caRef");
@@ -166,23 +166,35 @@ async fn no_connection() {
 }
 
 /// A certificate of nobody.
-fn rcgen() -> String {
+fn stranger() -> String {
     let command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout /dev/null -subj /CN=x -days 2";
     let made = Command::new("sh").args(["-c", command]).output().unwrap();
     assert!(made.status.success());
     String::from_utf8(made.stdout).unwrap()
 }
 
-/// An OpenBao of its own: sealing is for all.
-#[tokio::test]
-async fn sealed_and_back() {
-    let dir = std::env::temp_dir().join(format!("secretref-sealed-{}", std::process::id()));
-    let script = |name: &str| {
+/// An OpenBao of its own; it goes with the test, however that ends.
+struct Own(PathBuf);
+
+impl Own {
+    fn script(&self, name: &str) -> String {
         let script = format!("{}/tests/openbao/{name}", env!("CARGO_MANIFEST_DIR"));
-        let done = Command::new(script).arg(&dir).env("PORT", "18276").output().unwrap();
+        let done = Command::new(script).arg(&self.0).env("PORT", "18276").output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap()
-    };
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.script("down.sh");
+    }
+}
+
+/// Sealing is for all: not on the server that the other tests use.
+#[tokio::test]
+async fn sealed_and_back() {
+    let own = Own(std::env::temp_dir().join(format!("secretref-sealed-{}", std::process::id())));
     let up = |printed: String| {
         let value = |name: &str| {
             let line = printed.lines().find_map(|l| l.strip_prefix(&format!("{name}="))).unwrap();
@@ -190,7 +202,7 @@ async fn sealed_and_back() {
         };
         (value("BAO_ADDR"), std::fs::read_to_string(value("BAO_CACERT")).unwrap(), plant(&value("BAO_TOKEN")))
     };
-    let (address, ca, token) = up(script("up.sh"));
+    let (address, ca, token) = up(own.script("up.sh"));
     let bao = Bao::at(address, ca, token, "sealed").await;
     bao.put("acme--a", json!({ "value": "canary-1" })).await;
     bao.policy("reader", documented("vault reader")).await;
@@ -207,16 +219,15 @@ async fn sealed_and_back() {
     // A login that a sealed server cannot answer is not held against the credential.
     error(fresh.get(&key("acme--a"), None).await, Failure::Unavailable, "sealed: unseal it");
 
-    let pid = std::fs::read_to_string(dir.join("pid")).unwrap();
+    let pid = std::fs::read_to_string(own.0.join("pid")).unwrap();
     assert!(Command::new("kill").args(["-KILL", pid.trim()]).status().unwrap().success());
     eventually("it ends", || async {
         store.probe().await.is_err_and(|e| e.message.contains("cannot be reached") || e.message.contains("broke"))
     })
     .await;
-    up(script("up.sh"));
+    up(own.script("up.sh"));
     assert!(store.probe().await.unwrap().get);
     assert!(store.get(&key("acme--a"), None).await.unwrap().is_some());
     assert!(fresh.get(&key("acme--a"), None).await.unwrap().is_some());
     assert_eq!(store.logins(), 1, "a restart costs no login");
-    script("down.sh");
 }
