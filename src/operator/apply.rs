@@ -6,8 +6,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client,
-    core::Status,
     api::{DeleteParams, PartialObjectMeta, Patch, PatchParams, Preconditions},
+    core::Status,
 };
 use serde_json::json;
 use thiserror::Error;
@@ -193,7 +193,8 @@ impl Writer {
 
     /// Adoption takes over all former keys: what is outside the spec goes.
     async fn drop_foreign_keys(&self, reference: &Reference, write: &Write, meta: &ObjectMeta) -> Result<(), Problem> {
-        let foreign: Vec<String> = data_keys(meta).into_iter().filter(|k| !write.desired.data.contains_key(k)).collect();
+        let foreign: Vec<String> =
+            data_keys(meta).into_iter().filter(|k| !write.desired.data.contains_key(k)).collect();
         if foreign.is_empty() {
             return Ok(());
         }
@@ -211,7 +212,12 @@ impl Writer {
     ///
     /// # Errors
     /// `TargetRejected`.
-    pub async fn remove(&self, reference: &Reference, target: &TargetMeta, policy: CreationPolicy) -> Result<(), Problem> {
+    pub async fn remove(
+        &self,
+        reference: &Reference,
+        target: &TargetMeta,
+        policy: CreationPolicy,
+    ) -> Result<(), Problem> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &reference.key.namespace);
         let done = if policy == CreationPolicy::Merge {
             self.release(&reference.key.namespace, &reference.target, &reference.key.name, &target.uid).await
@@ -281,7 +287,10 @@ fn key_conflict(error: &ApiError, target: &str) -> Option<Problem> {
     if fields.is_empty() {
         return None;
     }
-    let message = format!("Secret {target}: someone else holds {}: rename the key in spec.data, or have it removed there", fields.join(", "));
+    let message = format!(
+        "Secret {target}: someone else holds {}: rename the key in spec.data, or have it removed there",
+        fields.join(", ")
+    );
     Some(Problem::new(Reason::TargetConflict, message))
 }
 
@@ -292,21 +301,33 @@ fn names_uid(error: &ApiError) -> bool {
 }
 
 /// The row of the failure table, without whatever the answer might quote of the data.
-fn rejected(error: &ApiError, reference: &Reference, data: &std::collections::BTreeMap<String, SecretValue>) -> Problem {
+fn rejected(
+    error: &ApiError,
+    reference: &Reference,
+    data: &std::collections::BTreeMap<String, SecretValue>,
+) -> Problem {
     let target = &reference.target;
     let ApiError::Refused(status) = error else {
-        return Problem::new(Reason::TargetRejected, format!("Secret {target} was not written: {error}; the operator tries again"));
+        return Problem::new(
+            Reason::TargetRejected,
+            format!("Secret {target} was not written: {error}; the operator tries again"),
+        );
     };
     let fields = || status.details.iter().flat_map(|d| &d.causes).map(|c| c.field.as_str());
-    let fixed = fields().any(|f| f.starts_with("type") || f.starts_with("data")) || status.message.contains("immutable");
+    let fixed =
+        fields().any(|f| f.starts_with("type") || f.starts_with("data")) || status.message.contains("immutable");
     if status.code == 422 && fixed {
-        let message =
-            format!("Secret {target} cannot follow: its type or its content is immutable: delete it, and it is written anew");
+        let message = format!(
+            "Secret {target} cannot follow: its type or its content is immutable: delete it, and it is written anew"
+        );
         return Problem::new(Reason::TargetImmutable, message);
     }
     let said = if quotes(&status.message, data) { "(not shown: the answer quotes a value)" } else { &status.message };
     let said: String = said.chars().take(512).collect();
-    Problem::new(Reason::TargetRejected, format!("Secret {target} was refused by the API server: {said}; mend that, the operator tries again"))
+    Problem::new(
+        Reason::TargetRejected,
+        format!("Secret {target} was refused by the API server: {said}; mend that, the operator tries again"),
+    )
 }
 
 /// Whether a text holds one of the values, plain or encoded: admission webhooks may quote what they refuse.

@@ -78,7 +78,9 @@ pub fn conclude(o: &Observed<'_>, attempt: &Attempt<'_>, health: &Health, now: T
     }
     let generation = o.reference.generation;
     let synced = match attempt.problem {
-        None => condition(SYNCED, "True", Reason::Synced.as_str(), "all entries resolved and are in the target", generation),
+        None => {
+            condition(SYNCED, "True", Reason::Synced.as_str(), "all entries resolved and are in the target", generation)
+        }
         Some(p) if suspended => condition(SYNCED, "Unknown", p.reason.as_str(), &p.message, generation),
         Some(p) => condition(SYNCED, "False", p.reason.as_str(), &p.message, generation),
     };

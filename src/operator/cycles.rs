@@ -163,7 +163,9 @@ fn sentence(stores: &[StoreNeeds], references: &[ReferenceMakes], hops: &[Hop]) 
         let reference = &references[hop.reference];
         format!(
             "needs Secret {namespace}/{secret}, which reference {}/{} makes from store {}",
-            reference.namespace, reference.name, stores[hop.to].store.label()
+            reference.namespace,
+            reference.name,
+            stores[hop.to].store.label()
         )
     };
     let mut told: Vec<String> = Vec::new();

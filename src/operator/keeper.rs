@@ -21,7 +21,9 @@ use super::{
     watch::Message,
 };
 use crate::{
-    api::{CaRef, CaRefKind, Capabilities, ClusterSecretStore, Provider, SecretKeyRef, SecretStore, StoreStatus, Tenancy},
+    api::{
+        CaRef, CaRefKind, Capabilities, ClusterSecretStore, Provider, SecretKeyRef, SecretStore, StoreStatus, Tenancy,
+    },
     audit::Audit,
     naming::Scheme,
     stores::{

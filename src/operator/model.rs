@@ -107,7 +107,10 @@ impl Reference {
             generation: object.metadata.generation.unwrap_or_default(),
             version: version(&object.metadata),
             deleting: object.metadata.deletion_timestamp.is_some(),
-            sync_now: object.annotations().get(SYNC_NOW_ANNOTATION).map(|v| v.chars().take(256).collect::<String>().into()),
+            sync_now: object
+                .annotations()
+                .get(SYNC_NOW_ANNOTATION)
+                .map(|v| v.chars().take(256).collect::<String>().into()),
             store: StoreName::referred(&key.namespace, &object.spec),
             target,
             spec: serde_json::to_string(&object.spec)?.into(),

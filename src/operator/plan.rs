@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 
 use super::{
     model::Reference,
-    stamp::{Fingerprints, Stamp, annotation},
+    stamp::{Fingerprints, Sources, Stamp, annotation},
     target::{Desired, Ownership, Precondition, TargetMeta},
     tenancy,
 };
 use crate::{
-    api::{CreationPolicy, DeletionPolicy, OnRevoke, Reason, Restart, SecretReferenceSpec, SecretReferenceStatus, Tenancy},
+    api::{
+        CreationPolicy, DeletionPolicy, OnRevoke, Reason, Restart, SecretReferenceSpec, SecretReferenceStatus, Tenancy,
+    },
     naming::{Scheme, StoreKey},
     resolve::{self, Policy, Problem, Resolved, Tenant},
 };
@@ -136,14 +138,14 @@ fn revoke_or_leave(o: &Observed<'_>, problem: Problem, revoke: bool) -> Action {
 
 /// What to do with what was resolved.
 ///
-/// `unconfirmed`: organisation keys that resolved before and whose absence was seen only once. `sources`: fingerprint
+/// `unconfirmed`: organisation keys that resolved before and whose absence was seen only once. `sources`: fingerprints
 /// of what the store said.
 pub fn plan(
     o: &Observed<'_>,
     tenant: &Tenant,
     resolution: Result<Resolved, Problem>,
     unconfirmed: &[StoreKey],
-    sources: String,
+    sources: Sources,
 ) -> Action {
     let changed_from = org_changed(o, tenant);
     let resolved = match resolution {
@@ -162,7 +164,8 @@ pub fn plan(
     }
     let bytes: usize = resolved.data.iter().map(|(k, v)| k.len() + v.len()).sum();
     if bytes > MAX_SECRET_BYTES {
-        let message = format!("the target would hold {bytes} bytes, more than the 1 MiB of a Secret: split the reference");
+        let message =
+            format!("the target would hold {bytes} bytes, more than the 1 MiB of a Secret: split the reference");
         return Action::Leave(Problem::new(Reason::TargetRejected, message));
     }
     let policy = o.spec.creation_policy();
@@ -180,7 +183,10 @@ pub fn plan(
         org: tenant.org.as_ref().map(ToString::to_string),
         delete: o.spec.deletion_policy() == DeletionPolicy::Delete,
     };
-    let known = o.target.and_then(|t| t.stamp(&o.reference.key.name)).filter(|s| s.key_id == stamp.key_id && s.uid == stamp.uid);
+    let known = o
+        .target
+        .and_then(|t| t.stamp(&o.reference.key.name))
+        .filter(|s| s.key_id == stamp.key_id && s.uid == stamp.uid);
     if let Some(target) = o.target
         && target.ownership(o.reference, policy) == Ownership::Ours
         && known.is_some_and(|k| k.target == stamp.target && k.fields == stamp.fields && k.org == stamp.org)
@@ -196,7 +202,9 @@ pub fn plan(
         return Action::Leave(Problem::new(Reason::SecretNotFound, message));
     }
     let precondition = match o.target {
-        Some(target) if target.ownership(o.reference, policy) == Ownership::Foreign && policy == CreationPolicy::Owner => {
+        Some(target)
+            if target.ownership(o.reference, policy) == Ownership::Foreign && policy == CreationPolicy::Owner =>
+        {
             return Action::Leave(foreign(&o.reference.target));
         }
         Some(target) => Precondition::Uid(target.uid.clone()),
@@ -227,7 +235,9 @@ pub fn changed(stamp: &Stamp, tenant: &Tenant, problem: Option<&Problem>) -> Pro
     let name = |org: Option<&str>| org.map_or_else(|| "no organisation".to_owned(), |o| format!("organisation {o}"));
     let (from, to) = (name(stamp.org.as_deref()), name(tenant.org.as_ref().map(|o| o.as_str())));
     let why = problem.map(|p| format!(": {}", p.message)).unwrap_or_default();
-    let message = format!("the namespace was bound to {from} and now is to {to}; the target is replaced when its values resolve{why}");
+    let message = format!(
+        "the namespace was bound to {from} and now is to {to}; the target is replaced when its values resolve{why}"
+    );
     Problem { reason: Reason::OrgChanged, message, retry_after: problem.and_then(|p| p.retry_after) }
 }
 

@@ -21,13 +21,7 @@ use super::{
     watch as watches,
     worker::Context,
 };
-use crate::{
-    audit::Audit,
-    resolve::Policy,
-    secret::SecretValue,
-    stores::layers::Cache,
-    telemetry::Metrics,
-};
+use crate::{audit::Audit, resolve::Policy, secret::SecretValue, stores::layers::Cache, telemetry::Metrics};
 
 /// The Secret that holds the installation's fingerprint key; made by the operator if it is not there.
 const FINGERPRINT_SECRET: &str = "secretref-fingerprint-key";

@@ -55,23 +55,29 @@ impl Fingerprints {
         hex(&mac.sign().as_ref()[..16])
     }
 
-    /// Of what the store said about every key: equal means that nothing has to be resolved again.
-    pub fn sources(&self, uid: &str, sources: &BTreeMap<Read, State>) -> String {
-        let mut mac = self.start("sources", uid);
-        for (read, state) in sources {
-            let (kind, name) = match read {
-                Read::Key(key, _) => ("key", key.as_str()),
-                Read::List(prefix) => ("list", prefix.as_str()),
-            };
-            part(&mut mac, kind.as_bytes());
-            part(&mut mac, name.as_bytes());
-            match state {
-                State::Present(token) => part(&mut mac, token.as_str().as_bytes()),
-                State::Absent | State::Failed(_) => part(&mut mac, b""),
-                State::Listed(keys) => keys.iter().for_each(|k| part(&mut mac, k.as_str().as_bytes())),
-            }
+    /// Of what the store said about one key.
+    pub fn source(&self, uid: &str, read: &Read, state: &State) -> String {
+        let mut mac = self.start("source", uid);
+        let (kind, name) = match read {
+            Read::Key(key, _) => ("key", key.as_str()),
+            Read::List(prefix) => ("list", prefix.as_str()),
+        };
+        part(&mut mac, kind.as_bytes());
+        part(&mut mac, name.as_bytes());
+        match state {
+            State::Present(token) => part(&mut mac, token.as_str().as_bytes()),
+            State::Absent | State::Failed(_) => part(&mut mac, b""),
+            State::Listed(keys) => keys.iter().for_each(|k| part(&mut mac, k.as_str().as_bytes())),
         }
-        hex(&mac.sign().as_ref()[..8])
+        hex(&mac.sign().as_ref()[..SOURCE_BYTES])
+    }
+
+    /// Of what the store said about every key: after a restart each is checked as it is polled, and only what is not
+    /// among them has to be resolved again.
+    pub fn sources<'a>(&self, uid: &str, sources: impl IntoIterator<Item = (&'a Read, &'a State)>) -> Sources {
+        let mut all: Vec<String> = sources.into_iter().map(|(read, state)| self.source(uid, read, state)).collect();
+        all.sort_unstable();
+        Sources(all.concat().into())
     }
 
     fn start(&self, what: &str, uid: &str) -> hmac::Context {
@@ -95,6 +101,32 @@ fn part(mac: &mut hmac::Context, bytes: &[u8]) {
     mac.update(bytes);
 }
 
+/// Bytes of one source's fingerprint: there are few of them, and each is looked up under its own key's name.
+const SOURCE_BYTES: usize = 5;
+
+/// Fingerprints of all sources of a target, one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources(Box<str>);
+
+impl Sources {
+    /// Whether this fingerprint is among them.
+    pub fn contains(&self, source: &str) -> bool {
+        self.0.as_bytes().chunks(SOURCE_BYTES * 2).any(|s| s == source.as_bytes())
+    }
+}
+
+impl From<&str> for Sources {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// What the annotation says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp {
@@ -109,7 +141,7 @@ pub struct Stamp {
     /// Hash of the set of fields that were applied.
     pub fields: String,
     /// [`Fingerprints::sources`].
-    pub sources: String,
+    pub sources: Sources,
     /// [`Fingerprints::values`].
     pub values: String,
     /// The organisation whose values these are.
@@ -139,7 +171,7 @@ impl FromStr for Stamp {
             uid: uid.into(),
             generation: generation.parse().map_err(|_| ())?,
             fields: fields.into(),
-            sources: sources.into(),
+            sources: (*sources).into(),
             values: values.into(),
             org: (org != "-").then(|| org.to_owned()),
             delete: policy == "Delete",

@@ -238,7 +238,8 @@ fn applied_fields(fields: &Value) -> BTreeSet<String> {
     collect("/f:metadata/f:labels", "l");
     collect("/f:metadata/f:annotations", "a");
     if let Some(owners) = fields.pointer("/f:metadata/f:ownerReferences").and_then(Value::as_object) {
-        let uid = |k: &str| serde_json::from_str::<Value>(k.strip_prefix("k:")?).ok()?["uid"].as_str().map(str::to_owned);
+        let uid =
+            |k: &str| serde_json::from_str::<Value>(k.strip_prefix("k:")?).ok()?["uid"].as_str().map(str::to_owned);
         out.extend(owners.keys().filter_map(|k| uid(k)).map(|uid| format!("o:{uid}")));
     }
     if fields.get("f:type").is_some() {

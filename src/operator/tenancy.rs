@@ -36,16 +36,17 @@ pub fn bind(
         None if tenancy.allow_unbound.unwrap_or_default() => Tenant { org: None, global: true },
         None => {
             let label = tenancy.label();
-            let message = format!(
-                "the namespace is bound to no organisation: ask the platform team to set its label {label}"
-            );
+            let message =
+                format!("the namespace is bound to no organisation: ask the platform team to set its label {label}");
             return Err(Problem::new(Reason::OrgNotBound, message));
         }
     };
     match (&spec.org, &tenant.org) {
         (Some(claimed), Some(bound)) if claimed != bound.as_str() => Err(Problem::new(
             Reason::OrgMismatch,
-            format!("spec.org is not the organisation of this namespace, which is {bound}: drop spec.org or correct it"),
+            format!(
+                "spec.org is not the organisation of this namespace, which is {bound}: drop spec.org or correct it"
+            ),
         )),
         (Some(_), None) => Err(Problem::new(
             Reason::OrgMismatch,
@@ -57,7 +58,9 @@ pub fn bind(
 
 /// A store that is missing and one that does not admit the namespace give one answer.
 pub fn store_not_found(store: &str) -> Problem {
-    let message = format!("{store} does not exist or does not admit this namespace: check spec.storeRef, or ask the platform team");
+    let message = format!(
+        "{store} does not exist or does not admit this namespace: check spec.storeRef, or ask the platform team"
+    );
     Problem::new(Reason::StoreNotFound, message)
 }
 
@@ -102,6 +105,9 @@ mod tests {
         assert_eq!(case(fixed, acme, None), Err(Reason::StoreNotFound));
         let expr = "namespaceSelector: { matchExpressions: [{ key: env, operator: In, values: [prod] }, { key: x, operator: DoesNotExist }] }";
         assert_eq!(case(expr, &[("env", "prod"), ("secretref.dev/org", "acme")], None), some("acme", true));
-        assert_eq!(case(expr, &[("env", "prod"), ("x", ""), ("secretref.dev/org", "acme")], None), Err(Reason::StoreNotFound));
+        assert_eq!(
+            case(expr, &[("env", "prod"), ("x", ""), ("secretref.dev/org", "acme")], None),
+            Err(Reason::StoreNotFound)
+        );
     }
 }

@@ -88,9 +88,13 @@ pub fn start(client: &Client, namespaces: &[String], tell: &UnboundedSender<Mess
             }
         });
         let targets: Api<PartialObjectMeta<Secret>> = scoped(client, *scope);
-        spawn(targets, watcher::Config::default().labels(&format!("{MANAGED_LABEL}=true")), tell.clone(), Message::Target, |object| {
-            Some((ObjectKey::of(&object.metadata), TargetMeta::new(&object.metadata)))
-        });
+        spawn(
+            targets,
+            watcher::Config::default().labels(&format!("{MANAGED_LABEL}=true")),
+            tell.clone(),
+            Message::Target,
+            |object| Some((ObjectKey::of(&object.metadata), TargetMeta::new(&object.metadata))),
+        );
         let stores: Api<DeserializeGuard<SecretStore>> = scoped(client, *scope);
         spawn(stores, watcher::Config::default(), tell.clone(), Message::Store, |object| {
             let key = ObjectKey::of(&object.metadata());
@@ -156,12 +160,13 @@ fn spawn<K, N, T>(
 {
     tokio::spawn(async move {
         let stream = watcher(api, config).default_backoff();
-        seen(stream, convert).for_each(move |s| {
-            // The engine is gone only when the process ends.
-            let _ = tell.send(wrap(s));
-            std::future::ready(())
-        })
-        .await;
+        seen(stream, convert)
+            .for_each(move |s| {
+                // The engine is gone only when the process ends.
+                let _ = tell.send(wrap(s));
+                std::future::ready(())
+            })
+            .await;
     });
 }
 
@@ -210,7 +215,8 @@ where
 /// A watch error without its body, which may hold an object.
 fn describe(error: &watcher::Error) -> String {
     match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(s)) | watcher::Error::WatchStartFailed(kube::Error::Api(s)) => {
+        watcher::Error::InitialListFailed(kube::Error::Api(s))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(s)) => {
             format!("{} {}", s.code, s.reason)
         }
         watcher::Error::WatchError(s) => format!("{} {}", s.code, s.reason),

@@ -103,11 +103,8 @@ pub struct Outcome {
 /// Does one sync.
 pub async fn sync(context: &Context, job: Job) -> Outcome {
     let started = Instant::now();
-    let mut outcome = Outcome {
-        key: Some(job.reference.key.clone()),
-        uid: job.reference.uid.clone(),
-        ..Outcome::default()
-    };
+    let mut outcome =
+        Outcome { key: Some(job.reference.key.clone()), uid: job.reference.uid.clone(), ..Outcome::default() };
     let spec = match job.reference.spec() {
         Ok(spec) => spec,
         Err(_) => {
@@ -154,11 +151,7 @@ pub async fn sync(context: &Context, job: Job) -> Outcome {
 /// The status of a reference follows its store: nothing is read, and the target is left alone.
 pub async fn follow(context: &Context, job: Job) -> Outcome {
     let reference = &job.reference;
-    let mut outcome = Outcome {
-        key: Some(reference.key.clone()),
-        uid: reference.uid.clone(),
-        ..Outcome::default()
-    };
+    let mut outcome = Outcome { key: Some(reference.key.clone()), uid: reference.uid.clone(), ..Outcome::default() };
     let (Ok(spec), Some(store)) = (reference.spec(), &job.store) else { return outcome };
     let (old, labels) = (reference.status(), BTreeMap::new());
     if spec.is_suspended() || old.conditions.is_empty() {
@@ -204,8 +197,8 @@ impl Sync<'_> {
                 let (answers, resolution) = self.resolve(&tenant, scheme).await;
                 outcome.reads = reads(self.spec, &tenant, scheme, &answers);
                 outcome.states = answers.iter().filter_map(|(r, a)| Some((r.clone(), state_of(a)?))).collect();
-                let sources = outcome.states.iter().filter(|(r, _)| !matches!(r, Read::Key(_, Some(_)))).cloned().collect();
-                let sources = self.context.prints.sources(&self.job.reference.uid, &sources);
+                let moving = outcome.states.iter().filter(|(r, _)| !matches!(r, Read::Key(_, Some(_))));
+                let sources = self.context.prints.sources(&self.job.reference.uid, moving.map(|(r, s)| (r, s)));
                 let action = plan(&self.observed, &tenant, resolution, &self.job.resolved_before, sources);
                 (action, tenant.org.map(|o| o.to_string()))
             }
@@ -218,7 +211,8 @@ impl Sync<'_> {
         let Some(stamp) = org_changed(&self.observed, tenant) else { return };
         let problem = changed(stamp, tenant, None);
         let org = tenant.org.as_ref().map(ToString::to_string);
-        let attempt = Attempt { problem: Some(&problem), target: None, entries: &[], changed: false, org, in_place: true };
+        let attempt =
+            Attempt { problem: Some(&problem), target: None, entries: &[], changed: false, org, in_place: true };
         let status = conclude(&self.observed, &attempt, &self.health(), Timestamp::now());
         if self.context.writer.write_status(&self.job.reference, self.old, &status).await.is_err() {
             outcome.status_failed = true;
@@ -254,8 +248,7 @@ impl Sync<'_> {
         let writer = &self.context.writer;
         let reference = &self.job.reference;
         let in_place = self.job.target.as_ref().is_some_and(|t| t.stamp(&reference.key.name).is_some());
-        let mut attempt =
-            Attempt { problem: None, target: None, entries: &[], changed: false, org, in_place };
+        let mut attempt = Attempt { problem: None, target: None, entries: &[], changed: false, org, in_place };
         let resolved;
         let mut problem = None;
         match action {
@@ -357,7 +350,8 @@ impl Sync<'_> {
             match rollout::restart(&client, &reference.key.namespace, &reference.target, &mark).await {
                 Ok(restarted) if restarted.is_empty() => {}
                 Ok(restarted) => {
-                    let note = format!("restarted, since Secret {} changed: {}", reference.target, restarted.join(", "));
+                    let note =
+                        format!("restarted, since Secret {} changed: {}", reference.target, restarted.join(", "));
                     events.normal(about(&reference), "WorkloadsRestarted", note);
                 }
                 Err(error) => events.warning(about(&reference), "RestartFailed", error.to_string()),

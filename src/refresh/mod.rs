@@ -7,7 +7,7 @@
 mod schedule;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -118,7 +118,7 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
         store: &StoreUid,
         reads: BTreeSet<Read>,
         interval: Duration,
-        assume_present: bool,
+        assume_present: impl Fn(&Read) -> bool,
         now: Now,
     ) {
         let reads: BTreeSet<Read> = reads.into_iter().filter(|r| !matches!(r, Read::Key(_, Some(_)))).collect();
@@ -136,7 +136,7 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
                 due: None,
                 state: None,
                 failure: None,
-                was_present: assume_present,
+                was_present: assume_present(read),
                 absent_since: None,
                 absence_confirmed: false,
             });
@@ -227,10 +227,10 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
         keys.filter(|k| self.absence_unconfirmed(store, k)).cloned().collect()
     }
 
-    /// All that a subscriber stands on, if all of it is known.
-    pub fn sources(&self, subscriber: &S) -> Option<BTreeMap<Read, State>> {
-        let (store, reads) = self.subscriptions.get(subscriber)?;
-        reads.iter().map(|r| self.state(store, r).map(|s| (r.clone(), s.clone()))).collect()
+    /// What a subscriber stands on, and what is known of each.
+    pub fn sources(&self, subscriber: &S) -> Vec<(&Read, Option<&State>)> {
+        let Some((store, reads)) = self.subscriptions.get(subscriber) else { return Vec::new() };
+        reads.iter().map(|r| (r, self.state(store, r))).collect()
     }
 
     /// Who stands on a store.

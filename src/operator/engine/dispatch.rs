@@ -137,7 +137,8 @@ impl Engine {
     }
 
     fn start_follows(&mut self) {
-        let room = |e: &Self| e.queue_is_idle() && e.last_follow.elapsed() >= Duration::from_secs(1) / FOLLOWS_PER_SECOND;
+        let room =
+            |e: &Self| e.queue_is_idle() && e.last_follow.elapsed() >= Duration::from_secs(1) / FOLLOWS_PER_SECOND;
         while !self.follows.is_empty() && room(self) {
             let Some(key) = self.follows.pop_front() else { return };
             let Some(job) = self.job(&key) else { continue };

@@ -165,8 +165,7 @@ impl Engine {
             }
             state.blocked = blocked;
             if let Some(problem) = &state.blocked {
-                state.health =
-                    Health { ready: Some(false), reason: problem.reason, message: problem.message.clone() };
+                state.health = Health { ready: Some(false), reason: problem.reason, message: problem.message.clone() };
                 state.mirror = mirrored(&name, &state.health);
                 self.write_store_status(&name);
                 self.settle_store(&name);
@@ -207,7 +206,10 @@ impl Engine {
             let written = match &name.namespace {
                 Some(namespace) => {
                     let api: Api<SecretStore> = Api::namespaced(client, namespace);
-                    writer.call("patch", "secretstores/status", api.patch_status(&name.name, &params, &patch)).await.map(|_| ())
+                    writer
+                        .call("patch", "secretstores/status", api.patch_status(&name.name, &params, &patch))
+                        .await
+                        .map(|_| ())
                 }
                 None => {
                     let api: Api<ClusterSecretStore> = Api::all(client);
@@ -230,7 +232,8 @@ impl Engine {
                 Standing::Synced | Standing::Adopted(_) => (true, Reason::Synced),
                 Standing::Failing(reason) => {
                     let status = tracked.model.status();
-                    let failing = crate::operator::conclude::find(&status.conditions, crate::api::condition_types::SYNCED);
+                    let failing =
+                        crate::operator::conclude::find(&status.conditions, crate::api::condition_types::SYNCED);
                     if let Some(c) = failing.filter(|c| c.status == "False") {
                         let age = now.as_second() - c.last_transition_time.0.as_second();
                         oldest = oldest.max(Duration::from_secs(u64::try_from(age).unwrap_or_default()));
@@ -279,7 +282,8 @@ impl StoreState {
         status.guidance = guides.then(|| self.health.message.chars().take(1024).collect());
         if let Some(success) = self.last_success {
             let old = status.last_successful_access.as_ref().map(|t| t.0.as_second());
-            let flips = self.object.status.conditions.iter().find(|c| c.type_ == READY).is_none_or(|c| c.status != state);
+            let flips =
+                self.object.status.conditions.iter().find(|c| c.type_ == READY).is_none_or(|c| c.status != state);
             if flips || old.is_none_or(|old| success.as_second() - old >= ACCESS_EVERY) {
                 status.last_successful_access = Some(seconds(success));
             }
@@ -302,14 +306,17 @@ pub(super) fn mirrored(name: &StoreName, health: &Health) -> Health {
         Reason::StoreNotReady => "is not ready to be used",
         _ => "does not answer",
     };
-    let message = format!("{name} {what}: the platform team sees in its status why and what to do; targets keep their content");
+    let message =
+        format!("{name} {what}: the platform team sees in its status why and what to do; targets keep their content");
     Health { message, ..health.clone() }
 }
 
 /// A sentence that does not tick: conditions would change at every look.
 fn stable(error: &StoreError) -> String {
     match error.failure {
-        crate::stores::Failure::RateLimited(_) => "the store said slow down: raise its quota or lower limits.requestsPerSecond".into(),
+        crate::stores::Failure::RateLimited(_) => {
+            "the store said slow down: raise its quota or lower limits.requestsPerSecond".into()
+        }
         _ => error.message.to_string(),
     }
 }

@@ -24,6 +24,7 @@ use super::{
     model::{ObjectKey, Reference, StoreName},
     queue::{Class, WorkQueue},
     serve::HealthState,
+    stamp::Sources,
     target::TargetMeta,
     watch::{Message, NamespaceSeen},
     worker::Context,
@@ -98,8 +99,8 @@ struct Known {
 enum Standing {
     /// Nothing is known yet.
     Unknown,
-    /// In sync according to what an earlier process left; the store has yet to say so: fingerprint of the sources.
-    Adopted(String),
+    /// In sync according to what an earlier process left; the store has yet to say so: fingerprints of the sources.
+    Adopted(Sources),
     /// In sync.
     Synced,
     /// Not in sync.
@@ -220,8 +221,12 @@ impl Engine {
             for name in names {
                 self.open_store(&name);
             }
-            let orphans: Vec<ObjectKey> =
-                self.references.values().filter(|t| !self.stores.contains_key(&t.model.store)).map(|t| t.model.key.clone()).collect();
+            let orphans: Vec<ObjectKey> = self
+                .references
+                .values()
+                .filter(|t| !self.stores.contains_key(&t.model.store))
+                .map(|t| t.model.key.clone())
+                .collect();
             for key in orphans {
                 self.settle(&key);
             }

@@ -10,11 +10,12 @@ use crate::{
         keeper::{StoreObject, keep},
         model::{ObjectKey, Reference, StoreName},
         queue::Class,
-        stamp::{STAMP_PREFIX, slug},
+        stamp::{STAMP_PREFIX, Sources, slug},
         target::{Ownership, TargetMeta, manager},
         tenancy,
         watch::{NamespaceSeen, Seen},
     },
+    refresh::State,
     resolve::{Answer, Answers, Problem, Read, reads},
 };
 
@@ -181,7 +182,8 @@ impl Engine {
                 let verified = known.is_some_and(|k| k.verified);
                 self.namespaces.insert(name.clone(), Known { seen, verified });
                 if relabelled {
-                    let references: Vec<ObjectKey> = self.by_namespace.get(&name).into_iter().flatten().cloned().collect();
+                    let references: Vec<ObjectKey> =
+                        self.by_namespace.get(&name).into_iter().flatten().cloned().collect();
                     for key in references {
                         self.enqueue(&key, Class::Changed);
                     }
@@ -239,8 +241,7 @@ impl Engine {
         let refused = self.tenant_store_refused(name);
         let Some(state) = self.stores.get_mut(name) else { return };
         if let Some(problem) = refused {
-            state.health =
-                Health { ready: Some(false), reason: problem.reason, message: problem.message.clone() };
+            state.health = Health { ready: Some(false), reason: problem.reason, message: problem.message.clone() };
             state.mirror = super::health::mirrored(name, &state.health);
             state.blocked = Some(problem);
             self.settle_store(name);
@@ -256,13 +257,19 @@ impl Engine {
         name.namespace.as_ref()?;
         let refuse = |message: &str| Some(Problem::new(Reason::StoreNotReady, message));
         let Some(hosts) = &self.parts.tenant_hosts else {
-            return refuse("tenants' stores are off: ask the platform team for tenantStores.enabled, or use a ClusterSecretStore");
+            return refuse(
+                "tenants' stores are off: ask the platform team for tenantStores.enabled, or use a ClusterSecretStore",
+            );
         };
         let address = self.stores.get(name)?.object.address()?.to_owned();
         let authority = address.strip_prefix("https://").map(|a| a.split('/').next().unwrap_or_default());
         match authority {
-            Some(authority) if hosts.iter().any(|h| h == authority || authority.strip_suffix(":443") == Some(h)) => None,
-            Some(_) => refuse("this host is not one that tenants' stores may use: ask the platform team for tenantStores.allowedHosts"),
+            Some(authority) if hosts.iter().any(|h| h == authority || authority.strip_suffix(":443") == Some(h)) => {
+                None
+            }
+            Some(_) => refuse(
+                "this host is not one that tenants' stores may use: ask the platform team for tenantStores.allowedHosts",
+            ),
             None => refuse("a tenant's store needs an https address"),
         }
     }
@@ -288,17 +295,17 @@ impl Engine {
         let fresh = status.observed_generation.is_none_or(|g| g < tracked.model.generation);
         match self.adoptable(key) {
             Some(sources) => {
+                self.subscribe_adopted(key, &sources);
                 if let Some(tracked) = self.references.get_mut(key) {
                     tracked.standing = Standing::Adopted(sources);
                 }
-                self.subscribe_adopted(key);
             }
             None => self.enqueue(key, if fresh { Class::New } else { Class::Rest }),
         }
     }
 
-    /// The fingerprint of the sources, if target, status, spec and binding agree that it is in sync.
-    fn adoptable(&self, key: &ObjectKey) -> Option<String> {
+    /// The fingerprints of the sources, if target, status, spec and binding agree that it is in sync.
+    fn adoptable(&self, key: &ObjectKey) -> Option<Sources> {
         let model = &self.references.get(key)?.model;
         let (spec, status) = (model.spec().ok()?, model.status());
         let synced = find(&status.conditions, crate::api::condition_types::SYNCED)?;
@@ -320,8 +327,9 @@ impl Engine {
         (current && ready && handled && ours && !spec.is_suspended()).then(|| stamp.sources.clone())
     }
 
-    /// Subscribes to what can be known without asking; more follows as the store speaks.
-    fn subscribe_adopted(&mut self, key: &ObjectKey) {
+    /// Subscribes to what the target was made from, as far as fingerprints tell; names that were found by a prefix
+    /// follow when the store lists them.
+    fn subscribe_adopted(&mut self, key: &ObjectKey, expected: &Sources) {
         let Some(model) = self.references.get(key).map(|t| t.model.clone()) else { return };
         let Some(store) = self.stores.get(&model.store) else { return };
         let Ok(spec) = model.spec() else { return };
@@ -332,24 +340,32 @@ impl Engine {
             return;
         }
         let interval = interval.max(store.object.settings.min_refresh_interval);
-        let uid = store.object.uid.clone();
+        let uid = &store.object.uid;
+        let was_absent = |r: &Read| expected.contains(&self.parts.context.prints.source(&model.uid, r, &State::Absent));
         let mut answers = Answers::new();
-        loop {
+        let wanted = loop {
             let wanted = reads(&spec, &tenant, &store.object.scheme, &answers);
-            self.table.subscribe(key, &uid, wanted.clone(), interval, true, Self::now());
-            if let Some(all) = &store.pushed {
-                let now = Self::now();
-                self.table.observe_all(&uid, all, now);
+            let before = answers.len();
+            for read in &wanted {
+                let known = self.table.state(uid, read).and_then(State::as_answer);
+                let presumed = || match read {
+                    Read::Key(..) if was_absent(read) => Some(Answer::Absent),
+                    Read::Key(..) => Some(Answer::Present(None)),
+                    Read::List(_) => None,
+                };
+                if !answers.contains_key(read)
+                    && let Some(answer) = known.or_else(presumed)
+                {
+                    answers.insert(read.clone(), answer);
+                }
             }
-            let known: Vec<(Read, Answer)> = wanted
-                .into_iter()
-                .filter(|r| !answers.contains_key(r))
-                .filter_map(|r| Some((r.clone(), self.table.state(&uid, &r)?.as_answer()?)))
-                .collect();
-            if known.is_empty() {
-                return;
+            if answers.len() == before {
+                break wanted;
             }
-            answers.extend(known);
+        };
+        self.table.subscribe(key, uid, wanted, interval, |r| !was_absent(r), Self::now());
+        if let Some(all) = &store.pushed {
+            self.table.observe_all(uid, all, Self::now());
         }
     }
 
@@ -359,13 +375,17 @@ impl Engine {
             self.enqueue(key, Class::Changed);
             return;
         };
-        self.subscribe_adopted(key);
-        let Some(sources) = self.table.sources(key) else { return };
+        self.subscribe_adopted(key, &expected);
         let Some(tracked) = self.references.get_mut(key) else { return };
-        if self.parts.context.prints.sources(&tracked.model.uid, &sources) == expected {
-            tracked.standing = Standing::Synced;
-        } else {
+        let prints = &self.parts.context.prints;
+        let sources = self.table.sources(key);
+        let as_before = |(read, state): &(&Read, Option<&State>)| {
+            state.is_none_or(|s| expected.contains(&prints.source(&tracked.model.uid, read, s)))
+        };
+        if !sources.iter().all(as_before) {
             self.enqueue(key, Class::Changed);
+        } else if sources.iter().all(|(_, state)| state.is_some()) {
+            tracked.standing = Standing::Synced;
         }
     }
 }
@@ -373,7 +393,8 @@ impl Engine {
 impl Tracked {
     fn new(model: Reference) -> Self {
         Self {
-            fresh: model.sync_now.is_some() && model.status().last_handled_sync_now.as_deref() != model.sync_now.as_deref(),
+            fresh: model.sync_now.is_some()
+                && model.status().last_handled_sync_now.as_deref() != model.sync_now.as_deref(),
             model,
             standing: Standing::Unknown,
             running: false,

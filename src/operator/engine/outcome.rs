@@ -88,7 +88,7 @@ impl Engine {
         }
         let uid = state.object.uid.clone();
         let interval = interval.max(state.object.settings.min_refresh_interval);
-        self.table.subscribe(key, &uid, outcome.reads.clone(), interval, false, now);
+        self.table.subscribe(key, &uid, outcome.reads.clone(), interval, |_| false, now);
         for (read, state) in &outcome.states {
             for other in self.table.observe(&uid, read, state.clone(), now) {
                 if other != *key {
@@ -105,8 +105,7 @@ impl Engine {
             self.wake_in(key, after.max(Duration::from_secs(1)));
         }
         let Some(tracked) = self.references.get_mut(key) else { return };
-        let polled = !outcome.reads.is_empty()
-            && tracked.model.spec().is_ok_and(|s| !s.refresh_interval().is_zero());
+        let polled = !outcome.reads.is_empty() && tracked.model.spec().is_ok_and(|s| !s.refresh_interval().is_zero());
         let wait = match &outcome.problem {
             None => None,
             Some(Problem { retry_after: Some(after), .. }) => Some(*after),
@@ -128,7 +127,8 @@ impl Engine {
                 _ => None,
             },
         };
-        let wait = if outcome.status_failed { Some(backoff(tracked.failures).min(wait.unwrap_or(MAX_BACKOFF))) } else { wait };
+        let wait =
+            if outcome.status_failed { Some(backoff(tracked.failures).min(wait.unwrap_or(MAX_BACKOFF))) } else { wait };
         tracked.failures = if wait.is_some() { tracked.failures.saturating_add(1) } else { 0 };
         if let Some(wait) = wait {
             self.wake_in(key, wait);
