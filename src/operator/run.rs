@@ -30,6 +30,9 @@ const FINGERPRINT_KEY: &str = "key";
 /// The Lease of the leader.
 const LEASE: &str = "secretref";
 
+/// How long the API server may say nothing on a watch; it ends them itself after five minutes or so.
+const SILENCE: Duration = Duration::from_secs(600);
+
 /// How long the syncs that are under way may take after the signal to stop.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -80,7 +83,9 @@ pub enum RunError {
 /// See [`RunError`].
 pub async fn run(options: Options) -> Result<(), RunError> {
     let mut signals = Signals::new()?;
-    let config = Config::infer().await.map_err(|e| RunError::NoCluster(Box::new(kube::Error::InferConfig(e))))?;
+    let mut config = Config::infer().await.map_err(|e| RunError::NoCluster(Box::new(kube::Error::InferConfig(e))))?;
+    // Longer than any watch: a connection that says nothing at all is dead, and nothing else would notice.
+    config.read_timeout = Some(SILENCE);
     let namespace = options.own_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config.clone()).map_err(|e| RunError::NoCluster(Box::new(e)))?;
 
@@ -131,7 +136,6 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let (drained, all_done) = watch::channel(false);
     let election = options.leader_election.then(|| {
         // A late renewal is worth less than the next try: this client does not retry by itself.
-        let mut config = config;
         config.default_retry = false;
         let client = Client::try_from(config).unwrap_or(client);
         let instance = options.instance.clone();

@@ -177,7 +177,7 @@ for d in kinds(docs, "ValidatingAdmissionPolicyBinding"):
 # ---- single switches
 docs = render({"rollout": {"enabled": True}})
 want = {("*", "apps", r, ""): "list patch" for r in ("deployments", "statefulsets", "daemonsets")}
-check(rights(docs) == {**CLUSTER, **OWN, **served("*"), **want} and args(docs) == BASE_ARGS + ["--rollout"], "rollout")
+check(rights(docs) == {**CLUSTER, **OWN, **served("*"), **want} and args(docs) == BASE_ARGS, "rollout")
 
 docs = render({"tenantStores": {"enabled": True, "allowedHosts": ["a.example.com", "b.example.com"]}})
 check(rights(docs) == {**CLUSTER, **OWN, **served("*"), ("*", "", "configmaps", ""): READ}, "tenant stores: rights")
@@ -216,7 +216,7 @@ docs = render(everything)
 general(docs, "everything")
 check(args(docs) == ["operator", "--metrics-addr=[::]:9500", "--health-addr=[::]:9501", "--log-format=text", "--target-type=example.com/api-token",
                      "--refuse-metadata-prefix=argocd.argoproj.io/", "--tenant-stores", "--tenant-allowed-host=vault.example.com",
-                     "--tenant-allowed-host=bao.example.com:8200", "--rollout", "--some-flag=a b"], f"everything: args {args(docs)}")
+                     "--tenant-allowed-host=bao.example.com:8200", "--some-flag=a b"], f"everything: args {args(docs)}")
 check(all(d["metadata"]["labels"]["cost-center"] == "42" for d in docs if d["metadata"]["name"] != "extra"), "everything: commonLabels")
 check("secretref.dev/org" not in str(one(docs, "ValidatingAdmissionPolicy", "sr-platform-org-binding")["spec"]), "everything: only the label that was asked for")
 check({d["metadata"]["namespace"] for d in docs if "namespace" in d["metadata"]} == {"sr-system", "monitoring"}, "everything: namespaceOverride")

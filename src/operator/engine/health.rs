@@ -42,7 +42,7 @@ impl Engine {
         }
         match news {
             News::Connected(layers) => {
-                self.parts.metrics.login(&layers.identity().label());
+                state.logins = 0;
                 let push = layers.store().watch().is_some();
                 state.layers = Some(layers);
                 state.polling = 0;
@@ -57,6 +57,11 @@ impl Engine {
     fn probed(&mut self, name: &StoreName, result: Result<crate::api::Capabilities, StoreError>) {
         let Some(state) = self.stores.get_mut(name) else { return };
         let overload = self.table.overload(&state.object.uid);
+        let logins = state.layers.as_ref().map_or(0, |l| l.store().logins());
+        for _ in state.logins..logins {
+            self.parts.metrics.login(&name.label());
+        }
+        state.logins = logins;
         match result {
             Ok(capabilities) => {
                 state.failed_probes = 0;

@@ -139,6 +139,8 @@ struct StoreState {
     /// Its references have been looked at.
     settled: bool,
     polling: usize,
+    /// Logins that are counted already.
+    logins: u64,
     /// What a store that tells changes by itself said last.
     pushed: Option<HashMap<crate::naming::StoreKey, crate::stores::ChangeToken>>,
 }
@@ -308,6 +310,7 @@ impl StoreState {
             blocked: None,
             settled: false,
             polling: 0,
+            logins: 0,
             pushed: None,
         }
     }
