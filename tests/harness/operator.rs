@@ -1,0 +1,185 @@
+//! The operator that was built, as a child process.
+
+use std::{
+    fs::{File, OpenOptions},
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    time::Duration,
+};
+
+use super::{unique, wait_until};
+
+/// A running operator. Killed when dropped, and when the test process is gone for whatever reason.
+pub struct Operator {
+    /// Its own namespace: Lease and fingerprint key.
+    pub namespace: String,
+    pub health_addr: SocketAddr,
+    pub metrics_addr: SocketAddr,
+    args: Vec<String>,
+    output: PathBuf,
+    process: Mutex<Option<Process>>,
+    http: reqwest::Client,
+}
+
+struct Process {
+    operator: Child,
+    /// A shell that kills the operator when the test process ends: values in a `static` are never dropped.
+    guard: Child,
+}
+
+impl Operator {
+    /// Starts it in its own namespace, which must be there, and waits until it is ready.
+    pub async fn start(namespace: &str, args: &[&str]) -> Self {
+        let operator = Self {
+            namespace: namespace.to_owned(),
+            health_addr: free_address(),
+            metrics_addr: free_address(),
+            args: args.iter().map(|a| (*a).to_owned()).collect(),
+            output: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("operator-{}", unique())),
+            process: Mutex::new(None),
+            http: reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap(),
+        };
+        operator.spawn();
+        operator.ready().await;
+        operator
+    }
+
+    fn spawn(&self) {
+        std::fs::create_dir_all(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let operator = Command::new(env!("CARGO_BIN_EXE_secretref"))
+            .arg("operator")
+            .args(["--metrics-addr", &self.metrics_addr.to_string(), "--health-addr", &self.health_addr.to_string()])
+            .args(["--operator-namespace", &self.namespace])
+            .args(&self.args)
+            .stdin(Stdio::null())
+            .stdout(self.append("out"))
+            .stderr(self.append("err"))
+            .spawn()
+            .expect("the operator starts");
+        let guard = Command::new("sh")
+            .args(["-c", "cat > /dev/null; kill -9 \"$1\"", "sh", &operator.id().to_string()])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell");
+        *self.process.lock().unwrap() = Some(Process { operator, guard });
+    }
+
+    fn append(&self, what: &str) -> File {
+        OpenOptions::new().create(true).append(true).open(self.output.with_extension(what)).unwrap()
+    }
+
+    /// Waits until `/readyz` says so.
+    pub async fn ready(&self) {
+        wait_until("the operator is ready", Duration::from_secs(60), || async {
+            let ended = self.process.lock().unwrap().as_mut().and_then(|p| p.operator.try_wait().unwrap());
+            assert!(ended.is_none(), "the operator ended: {ended:?}\n{}", self.tail());
+            match self.http.get(format!("http://{}/readyz", self.health_addr)).send().await {
+                Ok(answer) if answer.status().is_success() => Ok(()),
+                _ => Err(self.tail()),
+            }
+        })
+        .await;
+    }
+
+    /// As a node failure does it: without a word.
+    pub fn kill(&self) {
+        if let Some(Process { mut operator, mut guard }) = self.process.lock().unwrap().take() {
+            let _ = guard.kill();
+            let _ = guard.wait();
+            let _ = operator.kill();
+            let _ = operator.wait();
+        }
+    }
+
+    /// SIGTERM, as the kubelet does it; answers the exit code.
+    pub async fn terminate(&self) -> Option<i32> {
+        self.signal("TERM");
+        let code = wait_until("the operator ends after SIGTERM", Duration::from_secs(30), || async {
+            let mut process = self.process.lock().unwrap();
+            match process.as_mut().expect("it runs").operator.try_wait().unwrap() {
+                Some(status) => Ok(status.code()),
+                None => Err("it still runs".to_owned()),
+            }
+        })
+        .await;
+        self.kill();
+        code
+    }
+
+    /// SIGSTOP or SIGCONT, for one.
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success(), "{name} to {pid}");
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.lock().unwrap().as_ref().expect("it runs").operator.id()
+    }
+
+    /// Ends it gracefully and starts it again with the same arguments; its output goes on in the same files.
+    pub async fn restart(&self) {
+        self.terminate().await;
+        self.spawn();
+        self.ready().await;
+    }
+
+    /// Starts it again after [`Operator::kill`] or [`Operator::terminate`].
+    pub async fn start_again(&self) {
+        self.spawn();
+        self.ready().await;
+    }
+
+    /// `/metrics` as text.
+    pub async fn metrics(&self) -> String {
+        let answer = self.http.get(format!("http://{}/metrics", self.metrics_addr)).send().await;
+        answer.expect("/metrics").text().await.expect("/metrics")
+    }
+
+    /// The sum of all samples of a metric (whole name, `_total` included) whose labels hold all of these parts.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let text = self.metrics().await;
+        let samples = text.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let (found, rest) = series.split_once('{').unwrap_or((series, ""));
+            (found == name && labels.iter().all(|l| rest.contains(l))).then(|| value.parse::<f64>().ok())?
+        });
+        samples.sum()
+    }
+
+    /// Everything it has written: audit events (standard output) and logs (standard error).
+    pub fn output(&self) -> String {
+        self.audit() + &self.logs()
+    }
+
+    pub fn audit(&self) -> String {
+        read(&self.output.with_extension("out"))
+    }
+
+    pub fn logs(&self) -> String {
+        read(&self.output.with_extension("err"))
+    }
+
+    fn tail(&self) -> String {
+        let logs = self.logs();
+        let lines: Vec<&str> = logs.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn read(path: &std::path::Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// Free a moment ago.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port")
+}

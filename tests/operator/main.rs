@@ -1,0 +1,11 @@
+//! The running operator on a real API server and a real OpenBao: what a user notices.
+//!
+//! One operator for all of them, as a child process with leader election; each test has namespaces, stores and an
+//! OpenBao namespace of its own, and all run at once.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod resolution;
+mod world;

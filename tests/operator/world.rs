@@ -1,0 +1,163 @@
+//! What most tests begin with: the shared operator, an OpenBao namespace, a store on it, and a namespace of acme's.
+
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::harness::{Bao, Cluster, Leaks, Operator, Space, condition, unique, wait_for};
+
+static OPERATOR: OnceCell<Operator> = OnceCell::const_new();
+
+/// The operator that all tests share.
+pub async fn operator() -> &'static Operator {
+    OPERATOR
+        .get_or_init(|| async {
+            let own = Cluster::connect().await.namespace("operator", "").await;
+            Operator::start(&own.name, &["--log-format", "json"]).await
+        })
+        .await
+}
+
+pub struct World {
+    pub operator: &'static Operator,
+    pub cluster: Cluster,
+    pub bao: Bao,
+    /// A namespace that is bound to organisation acme.
+    pub acme: Space,
+    /// The ClusterSecretStore, which logs in by the token in Secret `token` of `home`.
+    pub store: String,
+    /// The platform's namespace: credentials.
+    pub home: Space,
+    spaces: Vec<Space>,
+    stores: Vec<String>,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(json!({})).await
+    }
+
+    /// With a store whose spec has these fields, too.
+    pub async fn with(spec: Value) -> Self {
+        let bao = Bao::new().await;
+        Self::on(bao, spec).await
+    }
+
+    /// On an OpenBao that is there.
+    pub async fn on(bao: Bao, spec: Value) -> Self {
+        let operator = operator().await;
+        let cluster = Cluster::connect().await;
+        let home = cluster.namespace("home", "").await;
+        let acme = cluster.namespace("acme", "acme").await;
+        let token = bao.token(&["reader"]).await;
+        home.secret("token", &json!({ "token": token })).await;
+        let spaces = vec![home.clone(), acme.clone()];
+        let mut world = Self { operator, cluster, bao, acme, store: String::new(), home, spaces, stores: Vec::new() };
+        world.store = world.add_store(spec).await;
+        world.until_store(&world.store, "True", "Healthy").await;
+        world
+    }
+
+    /// One more namespace, bound to this organisation; "" binds it to none.
+    pub async fn space(&mut self, org: &str) -> Space {
+        let space = self.cluster.namespace(if org.is_empty() { "unbound" } else { org }, org).await;
+        self.spaces.push(space.clone());
+        space
+    }
+
+    /// One more store on the same OpenBao; fields of `spec` replace those of the first one's.
+    pub async fn add_store(&mut self, spec: Value) -> String {
+        let name = format!("store-{}", unique());
+        self.stores.push(name.clone());
+        self.put_store(&name, spec).await;
+        name
+    }
+
+    /// Applies a store of this name.
+    pub async fn put_store(&self, name: &str, spec: Value) {
+        let mut vault = self.bao.provider();
+        vault["auth"] = self.by_token("token");
+        let mut whole = json!({
+            "provider": { "vault": vault },
+            "limits": { "minRefreshInterval": "1s" },
+            "healthCheckInterval": "1s",
+        });
+        overlay(&mut whole, &spec);
+        self.cluster
+            .apply(&json!({
+                "apiVersion": "secretref.dev/v1alpha1", "kind": "ClusterSecretStore",
+                "metadata": { "name": name }, "spec": whole,
+            }))
+            .await;
+    }
+
+    /// `auth` by the token that a Secret of the platform's namespace holds.
+    pub fn by_token(&self, secret: &str) -> Value {
+        json!({ "token": { "secretRef": { "name": secret, "namespace": self.home.name, "key": "token" } } })
+    }
+
+    pub async fn store_object(&self, name: &str) -> Value {
+        self.cluster.get("ClusterSecretStore", None, name).await.expect("the store is there")
+    }
+
+    /// Waits until a store's Ready has this status and reason.
+    pub async fn until_store(&self, name: &str, status: &str, reason: &str) -> Value {
+        wait_for(&format!("store {name} is {status} for reason {reason}"), || async {
+            let store = self.store_object(name).await;
+            let ready = condition(&store, "Ready");
+            if ready["status"] == status && ready["reason"] == reason { Ok(store) } else { Err(store["status"].to_string()) }
+        })
+        .await
+    }
+
+    /// A reference's spec on the first store, read every second.
+    pub fn spec(&self, rest: Value) -> Value {
+        let mut spec = json!({ "storeRef": { "name": self.store }, "refreshInterval": "1s" });
+        overlay(&mut spec, &rest);
+        spec
+    }
+
+    /// Applies a reference of acme's.
+    pub async fn reference(&self, name: &str, rest: Value) -> Value {
+        self.acme.reference(name, &self.spec(rest)).await
+    }
+
+    /// The end of every test: nothing that was planted is to be seen anywhere. What is left on the cluster goes.
+    pub async fn done(self) {
+        let leaks = Leaks::new();
+        leaks.assert_none("the operator's output", &self.operator.output());
+        leaks.assert_none("/metrics", &self.operator.metrics().await);
+        self.cluster.assert_no_leaks(&leaks).await;
+        for store in &self.stores {
+            self.cluster.delete("ClusterSecretStore", None, store).await;
+        }
+        for space in self.spaces {
+            space.done().await;
+        }
+    }
+}
+
+/// A secretRef entry.
+pub fn secret(key: &str, name: &str) -> Value {
+    json!({ "key": key, "secretRef": { "name": name } })
+}
+
+/// The common spec: one key from one name.
+pub fn one(key: &str, name: &str) -> Value {
+    json!({ "data": [secret(key, name)] })
+}
+
+/// Fields of `over` replace those of `under`; maps are merged, null removes.
+fn overlay(under: &mut Value, over: &Value) {
+    match (under.as_object_mut(), over.as_object()) {
+        (Some(under), Some(over)) => {
+            for (key, value) in over {
+                if value.is_null() {
+                    under.remove(key);
+                } else {
+                    overlay(under.entry(key).or_insert(Value::Null), value);
+                }
+            }
+        }
+        _ => *under = over.clone(),
+    }
+}
