@@ -124,10 +124,21 @@ pub fn org_changed<'a>(o: &Observed<'a>, tenant: &Tenant) -> Option<&'a Stamp> {
     (stamp.uid == *o.reference.uid && stamp.org.as_deref() != tenant.org.as_ref().map(|o| o.as_str())).then_some(stamp)
 }
 
-/// What follows from a problem that came before any store was asked.
+/// What follows from a problem that came before any store was asked. Values of another organisation than the one that
+/// is bound now are told, whatever else is wrong: else they would stay behind a `Ready` of the new one.
 pub fn halt(o: &Observed<'_>, problem: Problem) -> Action {
-    let lost = matches!(problem.reason, Reason::OrgNotBound | Reason::StoreNotFound);
     let StoreSeen::Found { tenancy, .. } = o.store else { return Action::Leave(problem) };
+    if problem.reason == Reason::Suspended {
+        return Action::Leave(problem);
+    }
+    let unclaimed = SecretReferenceSpec { org: None, ..o.spec.clone() };
+    let bound = tenancy::bind(tenancy, o.labels, &unclaimed, "").ok();
+    let changed_from = bound.as_ref().and_then(|tenant| Some((org_changed(o, tenant)?, tenant)));
+    let lost = changed_from.is_some() || matches!(problem.reason, Reason::OrgNotBound | Reason::StoreNotFound);
+    let problem = match changed_from {
+        Some((stamp, tenant)) if problem.reason != Reason::OrgMismatch => changed(stamp, tenant, Some(&problem)),
+        _ => problem,
+    };
     revoke_or_leave(o, problem, lost && tenancy::on_revoke(Some(tenancy)) == OnRevoke::Delete)
 }
 
