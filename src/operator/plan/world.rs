@@ -187,24 +187,28 @@ pub fn value() -> impl Strategy<Value = String> {
     (0..6_u32).prop_map(|n| format!("{MARK}{n}"))
 }
 
-/// Any store of three names for two organisations and everyone.
+/// Any store of three names for two organisations and everyone. Most of it is fine: else hardly anything would be written.
 pub fn store() -> impl Strategy<Value = std::collections::BTreeMap<String, Content>> {
     let failures = select(vec![Failure::Unavailable, Failure::Denied, Failure::RateLimited(None), Failure::Disabled]);
-    let property = prop_oneof![6 => value().prop_map(Some), 1 => Just(Some(String::new())), 1 => Just(None)];
-    let map = proptest::collection::btree_map(select(vec!["value".to_owned(), "tls.key".into(), "tls.crt".into()]), property, 1..4);
-    let content = prop_oneof![8 => map.prop_map(Ok), 1 => failures.prop_map(Err)];
-    let keys: Vec<String> = ["acme", "beta", "GLOBAL"].iter().flat_map(|o| ["db", "api", "web"].map(|n| format!("{o}--{n}"))).collect();
-    proptest::collection::btree_map(select(keys), content, 0..9)
+    let property = || prop_oneof![40 => value().prop_map(Some), 1 => Just(Some(String::new())), 1 => Just(None)];
+    let map = [property(), property(), property()].prop_map(|values| {
+        ["value", "tls.key", "tls.crt"].map(str::to_owned).into_iter().zip(values).collect()
+    });
+    let content = prop_oneof![20 => map.prop_map(|m| Some(Ok(m))), 5 => Just(None), 1 => failures.prop_map(|f| Some(Err(f)))];
+    vec(content, 9).prop_map(|contents| {
+        let keys = ["acme", "beta", "GLOBAL"].into_iter().flat_map(|o| ["db", "api", "web"].map(|n| format!("{o}--{n}")));
+        keys.zip(contents).filter_map(|(key, content)| Some((key, content?))).collect()
+    })
 }
 
 fn entry() -> impl Strategy<Value = Value> {
-    let key = select(vec!["A", "B", "C", "tls.key", "tls.crt", "username", "..bad"]);
+    let key = prop_oneof![30 => select(vec!["A", "B", "C", "tls.key", "tls.crt", "username"]), 1 => Just("..bad")];
     let secret = (
-        select(vec!["db", "api", "web", "web", "Not-A-Name"]),
-        option::weighted(0.3, select(vec!["tls.key", "tls.crt", "gone"])),
+        prop_oneof![30 => select(vec!["db", "api", "web"]), 1 => Just("Not-A-Name")],
+        option::weighted(0.3, prop_oneof![20 => select(vec!["tls.key", "tls.crt"]), 1 => Just("gone")]),
         option::weighted(0.3, any::<bool>()),
         option::weighted(0.2, select(vec!["Org", "Global", "OrgThenGlobal"])),
-        option::weighted(0.1, Just("Base64")),
+        option::weighted(0.02, Just("Base64")),
     );
     let secret = secret.prop_map(|(name, property, optional, scope, decode)| {
         json!({ "name": name, "property": property, "optional": optional, "scope": scope, "decode": decode })
@@ -220,12 +224,12 @@ fn target() -> impl Strategy<Value = Value> {
     let words = |w: &'static [&'static str], p| option::weighted(p, select(w));
     (
         words(&["other-name"], 0.2),
-        words(&["Opaque", "kubernetes.io/tls", "kubernetes.io/basic-auth", "kubernetes.io/service-account-token"], 0.3),
+        words(&["Opaque", "kubernetes.io/tls", "kubernetes.io/basic-auth", "kubernetes.io/service-account-token"], 0.15),
         words(&["Owner", "Merge", "Adopt"], 0.6),
         words(&["Delete", "Retain"], 0.4),
         option::weighted(0.2, any::<bool>()),
-        words(&["team", "kubernetes.io/x"], 0.3),
-        words(&["u={{ A }}", "{{ A | nope }}", "{{ B.x.y }}", "{% for x in A %}{{ x", "{{ missing }}"], 0.3),
+        words(&["team", "team", "team", "kubernetes.io/x"], 0.3),
+        words(&["u={{ A }}", "plain", "x{{ B }}", "{{ A | nope }}", "{{ B.x.y }}", "{% for x in A %}{{ x", "{{ missing }}"], 0.2),
     )
         .prop_map(|(name, r#type, creation, deletion, immutable, label, template)| {
             json!({
@@ -239,12 +243,12 @@ fn target() -> impl Strategy<Value = Value> {
 /// Any spec, also ones that the API server would refuse.
 pub fn spec() -> impl Strategy<Value = SecretReferenceSpec> {
     let source = prop_oneof![
-        select(vec!["db", "api"]).prop_map(|n| json!({ "extract": { "name": n } })),
-        select(vec!["d", "a", "zz"]).prop_map(|p| json!({ "find": { "prefix": p, "keyCase": "ScreamingSnake" } })),
+        2 => select(vec!["db", "api"]).prop_map(|n| json!({ "extract": { "name": n } })),
+        3 => select(vec!["d", "a", "zz"]).prop_map(|p| json!({ "find": { "prefix": p, "keyCase": "ScreamingSnake" } })),
     ];
     let settings = (
-        option::weighted(0.3, select(vec!["acme", "beta"])),
-        option::weighted(0.1, any::<bool>()),
+        option::weighted(0.1, select(vec!["acme", "beta"])),
+        option::weighted(0.05, any::<bool>()),
         option::weighted(0.5, select(vec!["Never", "Annotated"])),
         option::weighted(0.3, select(vec!["0s", "10s", "10m"])),
     );
@@ -261,14 +265,14 @@ pub fn spec() -> impl Strategy<Value = SecretReferenceSpec> {
 
 /// Any world, without a target and a status.
 pub fn world() -> impl Strategy<Value = World> {
-    let tenancy = (option::of(any::<bool>()), option::of(any::<bool>()), option::of(select(vec!["Keep", "Delete"])))
+    let tenancy = (option::weighted(0.3, any::<bool>()), option::of(any::<bool>()), option::of(select(vec!["Keep", "Delete"])))
         .prop_map(|(global, unbound, revoke)| {
             let selector = json!({ "matchExpressions": [{ "key": "closed", "operator": "DoesNotExist" }] });
             let all = json!({ "allowGlobal": global, "allowUnbound": unbound, "onRevoke": revoke, "namespaceSelector": selector });
             serde_json::from_value(all).unwrap()
         });
-    let labels = (option::weighted(0.9, select(vec!["acme", "acme", "beta", "GLOBAL"])), any::<u8>()).prop_map(|(org, closed)| {
-        let closed = (closed < 16).then(|| ("closed".to_owned(), String::new()));
+    let labels = (option::weighted(0.95, select(vec!["acme", "acme", "acme", "acme", "acme", "beta", "beta", "GLOBAL"])), any::<u8>()).prop_map(|(org, closed)| {
+        let closed = (closed < 8).then(|| ("closed".to_owned(), String::new()));
         org.map(|o| ("secretref.dev/org".to_owned(), o.to_owned())).into_iter().chain(closed).collect()
     });
     let blocked = Just(Problem::new(crate::api::Reason::StoreNotReady, "a cycle: break it"));
