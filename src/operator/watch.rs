@@ -38,8 +38,8 @@ use crate::{
 pub enum Seen<K, T> {
     /// It is there, like this.
     Applied(K, T),
-    /// It is gone.
-    Deleted(K),
+    /// It is gone; its last state, unless that was missed.
+    Deleted(K, Option<T>),
     /// All that there is has been told.
     Listed,
 }
@@ -182,6 +182,7 @@ where
 {
     let mut known: HashSet<N> = HashSet::new();
     let mut listing: Option<HashSet<N>> = None;
+    let mut complete = false;
     stream.flat_map(move |event| {
         let mut out = Vec::new();
         match event {
@@ -194,16 +195,19 @@ where
                 }
             }
             Ok(watcher::Event::Delete(object)) => {
-                if let Some((key, _)) = convert(object) {
+                if let Some((key, model)) = convert(object) {
                     known.remove(&key);
-                    out.push(Seen::Deleted(key));
+                    out.push(Seen::Deleted(key, Some(model)));
                 }
             }
             Ok(watcher::Event::InitDone) => {
                 let now = listing.take().unwrap_or_default();
-                out.extend(known.difference(&now).cloned().map(Seen::Deleted));
+                out.extend(known.difference(&now).cloned().map(|key| Seen::Deleted(key, None)));
                 known = now;
-                out.push(Seen::Listed);
+                // A later list is no news: the engine counts which watches are in place.
+                if !std::mem::replace(&mut complete, true) {
+                    out.push(Seen::Listed);
+                }
             }
             // The watch backs off and lists again by itself.
             Err(error) => tracing::warn!(error = describe(&error), "a watch ended"),

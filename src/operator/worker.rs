@@ -15,7 +15,7 @@ use super::{
     apply::{ApiError, Writer},
     conclude::{Attempt, Health, conclude, follow_store, until_stale},
     events::Events,
-    model::{ObjectKey, Reference},
+    model::{ObjectKey, Reference, StoreName},
     plan::{Action, Observed, StoreSeen, changed, gate, halt, org_changed, plan},
     rollout,
     stamp::Fingerprints,
@@ -82,6 +82,8 @@ pub struct Outcome {
     pub key: Option<ObjectKey>,
     /// Its uid.
     pub uid: Arc<str>,
+    /// The store it was synced from.
+    pub store: Option<StoreName>,
     /// The status that now stands, with the object's version if it was written.
     pub status: Option<(SecretReferenceStatus, Option<u64>)>,
     /// The status could not be written.
@@ -98,6 +100,23 @@ pub struct Outcome {
     pub labels: Option<Option<BTreeMap<String, String>>>,
     /// How long until `Ready` turns False if this goes on.
     pub until_stale: Option<std::time::Duration>,
+}
+
+impl Outcome {
+    /// Of a sync that says nothing more.
+    pub fn lost(reference: &Reference) -> Self {
+        let problem = Problem::new(Reason::TargetRejected, "the sync broke down: the operator tries again");
+        Self { problem: Some(problem), ..Self::of(reference) }
+    }
+
+    fn of(reference: &Reference) -> Self {
+        Self {
+            key: Some(reference.key.clone()),
+            uid: reference.uid.clone(),
+            store: Some(reference.store.clone()),
+            ..Self::default()
+        }
+    }
 }
 
 /// Does one sync.
@@ -117,7 +136,10 @@ pub async fn sync(context: &Context, job: Job) -> Outcome {
         None => match live_labels(&context.writer, &job.reference.key.namespace).await {
             Ok(labels) => {
                 outcome.labels = Some(labels.clone());
-                let Some(labels) = labels else { return outcome };
+                let Some(labels) = labels else {
+                    outcome.problem = Some(Problem::new(Reason::TargetRejected, "the namespace is gone"));
+                    return outcome;
+                };
                 labels
             }
             Err(_) => {

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Engine, HEARTBEAT, WORKERS};
+use super::{Engine, HEARTBEAT, WORKERS, WORKERS_PER_STORE};
 use crate::{
     api::Circuit,
     operator::{
         model::{ObjectKey, StoreName},
         queue::Class,
         watch::Message,
-        worker::{Job, StoreView, follow, poll, sync},
+        worker::{Job, Outcome, StoreView, follow, poll, sync},
     },
     resolve::Problem,
 };
@@ -74,14 +74,42 @@ impl Engine {
 
     fn start_syncs(&mut self) {
         while self.running < WORKERS {
-            let Some((key, _)) = self.queue.pop() else { return };
+            let Some((key, class)) = self.queue.pop() else { return };
+            if self.waits_for_its_store(&key, class) {
+                continue;
+            }
             let Some(job) = self.job(&key) else { continue };
             self.running += 1;
+            if let Some(state) = self.stores.get_mut(&job.reference.store) {
+                state.syncing += 1;
+            }
             let (context, tell) = (self.parts.context.clone(), self.tell.clone());
+            let lost = Outcome::lost(&job.reference);
             tokio::spawn(async move {
-                let outcome = sync(&context, job).await;
+                // A sync that breaks down must not keep its reference for ever.
+                let outcome = tokio::spawn(async move { sync(&context, job).await }).await.unwrap_or(lost);
                 let _ = tell.send(Message::Synced(Box::new(outcome)));
             });
+        }
+    }
+
+    /// One store that hangs must not take all workers: beyond its share, its references stand aside.
+    fn waits_for_its_store(&mut self, key: &ObjectKey, class: Class) -> bool {
+        let Some(tracked) = self.references.get(key) else { return false };
+        let Some(state) = self.stores.get_mut(&tracked.model.store) else { return false };
+        if state.syncing >= WORKERS_PER_STORE {
+            state.aside.push_back((key.clone(), class));
+            return true;
+        }
+        false
+    }
+
+    /// A sync of this store came back: the next one that stood aside gets in line again.
+    pub(super) fn store_has_room(&mut self, store: &StoreName) {
+        let Some(state) = self.stores.get_mut(store) else { return };
+        state.syncing = state.syncing.saturating_sub(1);
+        if let Some((key, class)) = state.aside.pop_front() {
+            self.enqueue(&key, class);
         }
     }
 
@@ -141,6 +169,11 @@ impl Engine {
             |e: &Self| e.queue_is_idle() && e.last_follow.elapsed() >= Duration::from_secs(1) / FOLLOWS_PER_SECOND;
         while !self.follows.is_empty() && room(self) {
             let Some(key) = self.follows.pop_front() else { return };
+            if self.references.get(&key).is_some_and(|t| t.running) {
+                // The sync that is under way may have begun before the store changed.
+                self.enqueue(&key, Class::Rest);
+                continue;
+            }
             let Some(job) = self.job(&key) else { continue };
             self.last_follow = Instant::now();
             self.following += 1;

@@ -38,7 +38,10 @@ use crate::{
 };
 
 /// Syncs at once.
-const WORKERS: usize = 32;
+const WORKERS: usize = 64;
+
+/// Syncs at once that read from one store.
+const WORKERS_PER_STORE: usize = 32;
 
 /// How often the engine looks around when nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -139,6 +142,9 @@ struct StoreState {
     /// Its references have been looked at.
     settled: bool,
     polling: usize,
+    syncing: usize,
+    /// References that wait for their turn at this store.
+    aside: VecDeque<(ObjectKey, Class)>,
     /// Logins that are counted already.
     logins: u64,
     /// What a store that tells changes by itself said last.
@@ -310,6 +316,8 @@ impl StoreState {
             blocked: None,
             settled: false,
             polling: 0,
+            syncing: 0,
+            aside: VecDeque::new(),
             logins: 0,
             pushed: None,
         }
@@ -322,6 +330,7 @@ impl StoreState {
         self.layers = None;
         self.settled = false;
         self.polling = 0;
+        self.aside.clear();
         self.pushed = None;
     }
 }

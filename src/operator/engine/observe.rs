@@ -23,14 +23,15 @@ impl Engine {
     pub(super) fn reference(&mut self, seen: Seen<ObjectKey, Box<Reference>>) {
         match seen {
             Seen::Listed => self.listed += 1,
-            Seen::Deleted(key) => self.forget(&key),
+            Seen::Deleted(key, _) => self.forget(&key, true),
             Seen::Applied(key, model) => self.track(&key, *model),
         }
     }
 
     fn track(&mut self, key: &ObjectKey, mut model: Reference) {
         if self.references.get(key).is_some_and(|t| t.model.uid != model.uid) {
-            self.forget(key);
+            // Recreated under its name: the new one takes over what the old one held.
+            self.forget(key, false);
         }
         let target = ObjectKey { namespace: key.namespace.clone(), name: model.target.clone() };
         let Some(tracked) = self.references.get_mut(key) else {
@@ -57,7 +58,7 @@ impl Engine {
         }
     }
 
-    fn forget(&mut self, key: &ObjectKey) {
+    fn forget(&mut self, key: &ObjectKey, release: bool) {
         self.no_wake(key);
         let Some(tracked) = self.references.remove(key) else { return };
         self.queue.remove(key);
@@ -82,7 +83,7 @@ impl Engine {
         let merges = tracked.model.spec().is_ok_and(|s| {
             s.creation_policy() == CreationPolicy::Merge && s.deletion_policy() == DeletionPolicy::Delete
         });
-        if merges && self.started {
+        if release && merges && self.started {
             self.release(&target, &slug(&key.name));
         }
     }
@@ -120,9 +121,13 @@ impl Engine {
     pub(super) fn target(&mut self, seen: Seen<ObjectKey, TargetMeta>) {
         match seen {
             Seen::Listed => self.listed += 1,
-            Seen::Deleted(key) => {
-                self.targets.remove(&key);
-                self.look_at_target(&key);
+            Seen::Deleted(key, last) => {
+                // Late news of a Secret that was written anew since.
+                let other = |known: &TargetMeta| last.as_ref().is_some_and(|l| l.uid != known.uid);
+                if !self.targets.get(&key).is_some_and(other) {
+                    self.targets.remove(&key);
+                    self.look_at_target(&key);
+                }
             }
             Seen::Applied(key, meta) => {
                 if self.targets.get(&key).is_none_or(|known| known.uid != meta.uid || known.version <= meta.version) {
@@ -173,7 +178,7 @@ impl Engine {
     pub(super) fn namespace(&mut self, seen: Seen<Arc<str>, NamespaceSeen>) {
         match seen {
             Seen::Listed => self.listed += 1,
-            Seen::Deleted(name) => {
+            Seen::Deleted(name, _) => {
                 self.namespaces.remove(&name);
             }
             Seen::Applied(name, seen) => {
@@ -195,7 +200,7 @@ impl Engine {
     pub(super) fn store(&mut self, seen: Seen<StoreName, Box<StoreObject>>) {
         match seen {
             Seen::Listed => self.listed += 1,
-            Seen::Deleted(name) => {
+            Seen::Deleted(name, _) => {
                 self.cycles_stale = true;
                 if let Some(mut state) = self.stores.remove(&name) {
                     state.close();

@@ -20,6 +20,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(300);
 impl Engine {
     pub(super) fn synced(&mut self, outcome: Outcome) {
         self.running = self.running.saturating_sub(1);
+        if let Some(store) = &outcome.store {
+            self.store_has_room(store);
+        }
         let Some(key) = outcome.key.clone() else { return };
         if let Some(labels) = &outcome.labels {
             self.verified(&key, labels.clone());
