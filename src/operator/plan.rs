@@ -254,4 +254,4 @@ pub fn changed(stamp: &Stamp, tenant: &Tenant, problem: Option<&Problem>) -> Pro
 
 #[cfg(test)]
 #[path = "plan/tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -263,3 +263,7 @@ pub fn data_keys(meta: &ObjectMeta) -> BTreeSet<String> {
         .flat_map(|map| map.keys().filter_map(|k| k.strip_prefix("f:")).map(str::to_owned))
         .collect()
 }
+
+#[cfg(test)]
+#[path = "target/tests.rs"]
+mod tests;
