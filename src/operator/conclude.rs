@@ -147,10 +147,8 @@ fn ready(o: &Observed<'_>, attempt: &Attempt<'_>, status: &SecretReferenceStatus
     }
     let failing_since = find(&status.conditions, SYNCED).map(|c| elapsed(&c.last_transition_time, now));
     match (o.spec.stale_after(), failing_since) {
-        (Some(limit), Some(since)) if since >= limit => {
-            let message = format!("syncing has failed for {} seconds or more: {}", limit.as_secs(), problem.message);
-            not(problem.reason.as_str(), &message)
-        }
+        // In the same words as the next attempt, which finds it not ready: else that one would be a write.
+        (Some(limit), Some(since)) if since >= limit => not(problem.reason.as_str(), &problem.message),
         _ => {
             let message = format!("Secret {} keeps its last good content", o.reference.target);
             condition(READY, "True", "LastGoodKept", &message, generation)
@@ -205,3 +203,7 @@ fn elapsed(since: &Time, now: Timestamp) -> Duration {
 pub fn seconds(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
+
+#[cfg(test)]
+#[path = "conclude/tests.rs"]
+mod tests;
