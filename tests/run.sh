@@ -42,4 +42,9 @@ if [ $# -eq 0 ]; then
 fi
 say "cargo test"
 cargo test --locked "$@" 7>&-
+if [ $# -eq 0 ]; then
+  say "the demo: chart, pod, rotation, restart"
+  demo/up.sh 7>&-
+  demo/down.sh
+fi
 say "done"

@@ -31,7 +31,8 @@ fi
 claim=/tmp/secretref-cluster-$ID
 if ! ln -sT "$S" "$claim" 2> /dev/null; then
   owner=$(readlink "$claim" || true)
-  [ "$owner" = "$S" ] || [ ! -s "$owner/env" ] || { echo "ID=$ID is in use by $owner: choose another, 0..9" >&2; exit 1; }
+  # One whose processes are all gone (a reboot) holds nothing but its files.
+  [ "$owner" = "$S" ] || ! pgrep -f "$owner/" > /dev/null || { echo "ID=$ID is in use by $owner: choose another, 0..9" >&2; exit 1; }
   ln -sfT "$S" "$claim"
 fi
 printf 'ID=%s\nNODES=%s\nMODE=%s\n' "$ID" "$NODES" "$MODE" > "$S/env"
