@@ -112,9 +112,13 @@ impl Problem {
         let (sentence, retry_after) = match error.failure {
             Failure::RateLimited(after) => ("the store said slow down: the operator waits as told", after),
             Failure::CircuitOpen => ("the store does not answer: the operator syncs when a probe finds it back", None),
+            // What the platform's credentials are is no tenant's business: the store's own status says it.
+            Failure::Unauthenticated => ("the store rejects the operator's login: its status says what to do", None),
+            Failure::NotReady => ("the store is not ready to be used: its status says why", None),
             _ => (&*error.message, None),
         };
-        Self { reason: error.failure.reason(), message: format!("{key}: {sentence}"), retry_after }
+        let message = if sentence.contains(key) { sentence.to_owned() } else { format!("{key}: {sentence}") };
+        Self { reason: error.failure.reason(), message, retry_after }
     }
 }
 
