@@ -130,6 +130,19 @@ impl Bao {
         }
     }
 
+    /// One request in the root namespace, where quotas are.
+    pub async fn root(&self, method: Method, path: &str, body: Value) {
+        let root = Self {
+            namespace: String::new(),
+            own: None,
+            address: self.address.clone(),
+            ca: self.ca.clone(),
+            token: self.token.clone(),
+            http: self.http.clone(),
+        };
+        root.must(method, path, body).await;
+    }
+
     /// Writes a new version of a key: a map of properties.
     pub async fn put(&self, key: &str, properties: Value) {
         self.must(Method::POST, &format!("secret/data/{key}"), json!({ "data": properties })).await;
@@ -189,7 +202,8 @@ impl Bao {
 impl Drop for Bao {
     fn drop(&mut self) {
         if let Some(state) = &self.own {
-            let down = Command::new("tests/openbao/down.sh").arg(state).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+            let down =
+                Command::new("tests/openbao/down.sh").arg(state).current_dir(env!("CARGO_MANIFEST_DIR")).output();
             assert!(std::thread::panicking() || down.is_ok_and(|d| d.status.success()), "tests/openbao/down.sh");
         }
     }

@@ -10,13 +10,15 @@ mod cluster;
 mod leaks;
 mod md5;
 mod operator;
+mod space;
 
 use std::time::{Duration, Instant};
 
 pub use bao::Bao;
-pub use cluster::{Cluster, Space, condition, reason};
+pub use cluster::Cluster;
 pub use leaks::{CANARY, Leaks, plant, plant_credential};
 pub use operator::Operator;
+pub use space::{Space, condition, reason};
 
 /// How long anything may take that a user waits for.
 pub const DEADLINE: Duration = Duration::from_secs(30);

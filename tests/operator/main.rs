@@ -7,5 +7,18 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod adoption;
+mod conflicts;
+mod drift;
+mod fallback;
+mod kubernetes_store;
+mod leaks;
+mod lifecycle;
+mod logins;
+mod outages;
+mod refresh;
+mod refusals;
 mod resolution;
+mod tenancy;
+mod values;
 mod world;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::harness::{Bao, Cluster, Leaks, Operator, Space, condition, unique, wait_for};
+use crate::harness::{Bao, CANARY, Cluster, Leaks, Operator, Space, condition, reason, unique, wait_for};
 
 static OPERATOR: OnceCell<Operator> = OnceCell::const_new();
 
@@ -104,7 +104,11 @@ impl World {
         wait_for(&format!("store {name} is {status} for reason {reason}"), || async {
             let store = self.store_object(name).await;
             let ready = condition(&store, "Ready");
-            if ready["status"] == status && ready["reason"] == reason { Ok(store) } else { Err(store["status"].to_string()) }
+            if ready["status"] == status && ready["reason"] == reason {
+                Ok(store)
+            } else {
+                Err(store["status"].to_string())
+            }
         })
         .await
     }
@@ -119,6 +123,32 @@ impl World {
     /// Applies a reference of acme's.
     pub async fn reference(&self, name: &str, rest: Value) -> Value {
         self.acme.reference(name, &self.spec(rest)).await
+    }
+
+    /// Waits until a reference of acme's fails for this reason with all of this in its message; answers the message.
+    pub async fn fails(&self, name: &str, expected: &str, parts: &[&str]) -> String {
+        fails(&self.acme, name, expected, parts).await
+    }
+
+    /// The polls of a store so far.
+    pub async fn polls(&self, store: &str) -> f64 {
+        self.operator.metric("secretref_polls_total", &[store]).await
+    }
+
+    /// Waits until the first store was polled so often after now.
+    pub async fn polled(&self, times: f64) {
+        let before = self.polls(&self.store).await;
+        wait_for(&format!("{times} polls of {}", self.store), || async {
+            let now = self.polls(&self.store).await - before;
+            if now >= times { Ok(()) } else { Err(format!("{now}")) }
+        })
+        .await;
+    }
+
+    /// Asks for a sync at once.
+    pub async fn sync_now(&self, name: &str, mark: &str) {
+        let annotations = json!({ "secretref.dev/sync-now": mark });
+        self.acme.merge("SecretReference", name, &json!({ "metadata": { "annotations": annotations } })).await;
     }
 
     /// The end of every test: nothing that was planted is to be seen anywhere. What is left on the cluster goes.
@@ -159,5 +189,49 @@ fn overlay(under: &mut Value, over: &Value) {
             }
         }
         _ => *under = over.clone(),
+    }
+}
+
+/// [`World::fails`] in any namespace.
+pub async fn fails(space: &Space, name: &str, expected: &str, parts: &[&str]) -> String {
+    let what = format!("Synced fails for {expected} with {parts:?}");
+    let reference = space
+        .until("SecretReference", name, &what, |r| {
+            let message = condition(r, "Synced")["message"].as_str().unwrap_or_default();
+            r["status"]["observedGeneration"] == r["metadata"]["generation"]
+                && reason(r) == expected
+                && parts.iter().all(|part| message.contains(part))
+        })
+        .await;
+    let synced = condition(&reference, "Synced");
+    let message = synced["message"].as_str().unwrap();
+    assert_eq!(synced["status"], "False", "{synced}");
+    assert!(message.contains(": "), "no next step in: {message}");
+    assert!(!message.contains('\n') && message.len() < 1000, "not one sentence: {message}");
+    assert!(!message.contains(CANARY), "a value in: {message}");
+    // kstatus: whoever waits for it stops where waiting cannot help.
+    let stalled = ["InvalidReference", "OrgMismatch", "TargetConflict"].contains(&expected);
+    assert_eq!(condition(&reference, "Stalled")["status"], if stalled { "True" } else { "False" }, "{expected}");
+    message.to_owned()
+}
+
+/// A target as it was, to be found untouched.
+pub struct Kept {
+    space: Space,
+    secret: Value,
+}
+
+impl Kept {
+    pub async fn of(space: &Space, target: &str) -> Self {
+        let secret = space.get("Secret", target).await.unwrap_or_else(|| panic!("there is no Secret {target}"));
+        Self { space: space.clone(), secret }
+    }
+
+    /// The very same Secret with the very same data.
+    pub async fn check(&self) {
+        let name = self.secret["metadata"]["name"].as_str().unwrap();
+        let now = self.space.get("Secret", name).await.unwrap_or_else(|| panic!("Secret {name} is gone"));
+        assert_eq!(now["metadata"]["uid"], self.secret["metadata"]["uid"], "Secret {name} is another one");
+        assert_eq!(now["data"], self.secret["data"], "Secret {name} holds something else");
     }
 }
