@@ -122,8 +122,7 @@ impl Outcome {
 /// Does one sync.
 pub async fn sync(context: &Context, job: Job) -> Outcome {
     let started = Instant::now();
-    let mut outcome =
-        Outcome { key: Some(job.reference.key.clone()), uid: job.reference.uid.clone(), ..Outcome::default() };
+    let mut outcome = Outcome::of(&job.reference);
     let spec = match job.reference.spec() {
         Ok(spec) => spec,
         Err(_) => {
