@@ -313,9 +313,9 @@ fn rejected(
             format!("Secret {target} was not written: {error}; the operator tries again"),
         );
     };
-    let fields = || status.details.iter().flat_map(|d| &d.causes).map(|c| c.field.as_str());
-    let fixed =
-        fields().any(|f| f.starts_with("type") || f.starts_with("data")) || status.message.contains("immutable");
+    // A key that its type refuses is named in the same way as one that cannot be changed: the text tells.
+    let mut causes = status.details.iter().flat_map(|d| &d.causes);
+    let fixed = causes.any(|c| c.message.contains("immutable")) || status.message.contains("immutable");
     if status.code == 422 && fixed {
         let message = format!(
             "Secret {target} cannot follow: its type or its content is immutable: delete it, and it is written anew"

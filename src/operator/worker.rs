@@ -175,7 +175,9 @@ pub async fn follow(context: &Context, job: Job) -> Outcome {
     let mut outcome = Outcome { key: Some(reference.key.clone()), uid: reference.uid.clone(), ..Outcome::default() };
     let (Ok(spec), Some(store)) = (reference.spec(), &job.store) else { return outcome };
     let (old, labels) = (reference.status(), BTreeMap::new());
-    if spec.is_suspended() || old.conditions.is_empty() {
+    let not_admitted = super::conclude::find(&old.conditions, crate::api::condition_types::SYNCED)
+        .is_some_and(|c| c.reason == Reason::StoreNotFound.as_str());
+    if spec.is_suspended() || old.conditions.is_empty() || not_admitted {
         return outcome;
     }
     let observed = Observed {
@@ -234,7 +236,7 @@ impl Sync<'_> {
         let org = tenant.org.as_ref().map(ToString::to_string);
         let attempt =
             Attempt { problem: Some(&problem), target: None, entries: &[], changed: false, org, in_place: true };
-        let status = conclude(&self.observed, &attempt, &self.health(), Timestamp::now());
+        let status = conclude(&self.observed, &attempt, &self.health(None), Timestamp::now());
         if self.context.writer.write_status(&self.job.reference, self.old, &status).await.is_err() {
             outcome.status_failed = true;
         }
@@ -311,7 +313,7 @@ impl Sync<'_> {
         }
         attempt.problem = problem.as_ref();
         let now = Timestamp::now();
-        let status = conclude(&self.observed, &attempt, &self.health(), now);
+        let status = conclude(&self.observed, &attempt, &self.health(problem.as_ref()), now);
         outcome.until_stale = until_stale(&self.observed, &status, now);
         if let Some(p) = &problem {
             self.complain(p);
@@ -380,8 +382,10 @@ impl Sync<'_> {
         });
     }
 
-    fn health(&self) -> Health {
-        self.job.store.as_ref().map_or_else(
+    /// What this namespace may know of the store's health: of one that does not admit it, nothing.
+    fn health(&self, problem: Option<&Problem>) -> Health {
+        let hidden = problem.is_some_and(|p| p.reason == Reason::StoreNotFound);
+        self.job.store.as_ref().filter(|_| !hidden).map_or_else(
             || Health {
                 ready: Some(false),
                 reason: Reason::StoreNotFound,

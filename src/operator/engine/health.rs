@@ -91,8 +91,9 @@ impl Engine {
         }
         let first = !state.settled;
         let recovered = state.health.ready == Some(true) && state.mirror.ready == Some(false);
-        if state.must_flip(first) {
-            state.mirror = mirrored(name, &state.health);
+        let mirror = mirrored(name, &state.health);
+        if state.must_flip(&mirror, first) {
+            state.mirror = mirror;
             self.follow_all(name, recovered);
         }
         self.settle_store(name);
@@ -257,8 +258,8 @@ impl Engine {
 
 impl StoreState {
     /// Whether the references must follow now.
-    fn must_flip(&mut self, first: bool) -> bool {
-        if self.mirror == self.health {
+    fn must_flip(&mut self, mirror: &Health, first: bool) -> bool {
+        if self.mirror == *mirror {
             return false;
         }
         if first || self.mirror.ready.is_none() || self.health.ready == Some(true) || self.mirror.ready == Some(false) {
