@@ -67,6 +67,8 @@ pub struct Job {
     pub store: Option<StoreView>,
     /// The target, if it is one that we wrote.
     pub target: Option<TargetMeta>,
+    /// Another reference, which made the target.
+    pub rival: Option<Arc<str>>,
     /// Go past the cache.
     pub fresh: bool,
     /// Organisation keys that resolved before, and whose absence was not yet seen twice.
@@ -223,10 +225,26 @@ impl Sync<'_> {
                 let moving = outcome.states.iter().filter(|(r, _)| !matches!(r, Read::Key(_, Some(_))));
                 let sources = self.context.prints.sources(&self.job.reference.uid, moving.map(|(r, s)| (r, s)));
                 let action = plan(&self.observed, &tenant, resolution, &self.job.resolved_before, sources);
+                let action = self.yields(action);
                 (action, tenant.org.map(|o| o.to_string()))
             }
         };
         self.apply(action, org, outcome).await;
+    }
+
+    /// What another reference made is neither written nor adopted.
+    fn yields(&self, action: Action) -> Action {
+        let touches = match &action {
+            Action::Write(_) | Action::InSync(_) => true,
+            Action::Leave(problem) => problem.reason == Reason::TargetConflict,
+            Action::Revoke(_) => false,
+        };
+        let Some(rival) = self.job.rival.as_ref().filter(|_| touches) else { return action };
+        let message = format!(
+            "Secret {} is made by reference {rival}: choose another spec.target.name, or delete that reference",
+            self.job.reference.target
+        );
+        Action::Leave(Problem::new(Reason::TargetConflict, message))
     }
 
     /// Ready turns False before anything else: resolving may take its time.

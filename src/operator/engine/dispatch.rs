@@ -1,12 +1,15 @@
 //! What runs next: syncs from the queue, polls that are due, status patches that follow a store, timers.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{Engine, HEARTBEAT, WORKERS, WORKERS_PER_STORE};
 use crate::{
-    api::Circuit,
+    api::{Circuit, CreationPolicy},
     operator::{
-        model::{ObjectKey, StoreName},
+        model::{ObjectKey, Reference, StoreName},
         queue::Class,
         watch::Message,
         worker::{Job, Outcome, StoreView, follow, poll, sync},
@@ -128,6 +131,7 @@ impl Engine {
         });
         let resolved_before = self.table.resolved_before(key);
         let labels = self.namespaces.get(&key.namespace).filter(|n| n.verified).map(|n| n.seen.labels.clone());
+        let rival = self.rival(key);
         let tracked = self.references.get_mut(key).filter(|t| !t.running)?;
         tracked.running = true;
         let target = ObjectKey { namespace: key.namespace.clone(), name: tracked.model.target.clone() };
@@ -136,10 +140,23 @@ impl Engine {
             labels,
             store: view,
             target: self.targets.get(&target).cloned(),
+            rival,
             fresh: std::mem::take(&mut tracked.fresh),
             resolved_before,
             repair: std::mem::take(&mut tracked.repair),
         })
+    }
+
+    /// Another reference that made the target whole: two that adopt it from each other would never end.
+    fn rival(&self, key: &ObjectKey) -> Option<Arc<str>> {
+        let model = &self.references.get(key)?.model;
+        let target = ObjectKey { namespace: key.namespace.clone(), name: model.target.clone() };
+        let meta = self.targets.get(&target)?;
+        let whole = |r: &Reference| r.spec().is_ok_and(|s| s.creation_policy() != CreationPolicy::Merge);
+        let made = |r: &Reference| whole(r) && meta.stamp(&r.key.name).is_some_and(|s| *s.uid == *r.uid);
+        let others = self.by_target.get(&target)?.iter().filter(|k| *k != key);
+        let rival = others.filter_map(|k| self.references.get(k)).find(|t| made(&t.model))?;
+        (whole(model) && !made(model)).then(|| rival.model.key.name.clone())
     }
 
     fn start_polls(&mut self) {
