@@ -22,8 +22,9 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
+    engine,
     keeper::{self, StoreObject},
-    model::{ObjectKey, Reference, StoreName},
+    model::{ObjectKey, Reference, StoreName, version},
     target::{MANAGED_LABEL, TargetMeta},
     worker::Outcome,
 };
@@ -52,6 +53,8 @@ pub enum Message {
     Target(Seen<ObjectKey, TargetMeta>),
     /// A namespace.
     Namespace(Seen<Arc<str>, NamespaceSeen>),
+    /// The labels of a namespace were read live.
+    Bound(Arc<str>, engine::Live),
     /// A store of either kind.
     Store(Seen<StoreName, Box<StoreObject>>),
     /// What a store's keeper has to say; by generation, since an older one may still speak.
@@ -65,12 +68,25 @@ pub enum Message {
 }
 
 /// What the operator keeps of a namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NamespaceSeen {
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// It is going away: nothing can be created in it.
     pub terminating: bool,
+    /// Numeric resourceVersion; 0: not seen yet.
+    pub version: u64,
+}
+
+impl NamespaceSeen {
+    /// From a namespace's metadata.
+    pub fn new(meta: &ObjectMeta) -> Self {
+        Self {
+            labels: meta.labels.clone().unwrap_or_default(),
+            terminating: meta.deletion_timestamp.is_some(),
+            version: version(meta),
+        }
+    }
 }
 
 /// Starts all watches; they run until the process ends. Answers how many [`Seen::Listed`] each kind will send.
@@ -110,9 +126,8 @@ pub fn start(client: &Client, namespaces: &[String], tell: &UnboundedSender<Mess
     });
     let all: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
     spawn(all, watcher::Config::default(), tell.clone(), Message::Namespace, |object| {
-        let terminating = object.metadata.deletion_timestamp.is_some();
-        let labels = object.metadata.labels.unwrap_or_default();
-        Some((object.metadata.name.unwrap_or_default().into(), NamespaceSeen { labels, terminating }))
+        let seen = NamespaceSeen::new(&object.metadata);
+        Some((object.metadata.name.unwrap_or_default().into(), seen))
     });
     scopes.len() * 3 + 2
 }

@@ -8,8 +8,7 @@ use std::{
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
-use kube::{Api, api::PartialObjectMeta};
+use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::{
     apply::{ApiError, Writer},
@@ -61,8 +60,8 @@ pub struct StoreView {
 pub struct Job {
     /// The reference, as it was when the sync began.
     pub reference: Reference,
-    /// Labels of its namespace; `None`: read them live, the cached ones may be a deleted namespace's.
-    pub labels: Option<BTreeMap<String, String>>,
+    /// Labels of its namespace.
+    pub labels: BTreeMap<String, String>,
     /// The store, if there is one.
     pub store: Option<StoreView>,
     /// The target, if it is one that we wrote.
@@ -98,8 +97,6 @@ pub struct Outcome {
     pub states: Vec<(Read, State)>,
     /// Why the target is not what it should be.
     pub problem: Option<Problem>,
-    /// Labels of the namespace, if they were read live; `None` inside: there is no such namespace.
-    pub labels: Option<Option<BTreeMap<String, String>>>,
     /// How long until `Ready` turns False if this goes on.
     pub until_stale: Option<std::time::Duration>,
 }
@@ -132,30 +129,12 @@ pub async fn sync(context: &Context, job: Job) -> Outcome {
             return outcome;
         }
     };
-    let labels = match &job.labels {
-        Some(labels) => labels.clone(),
-        None => match live_labels(&context.writer, &job.reference.key.namespace).await {
-            Ok(labels) => {
-                outcome.labels = Some(labels.clone());
-                let Some(labels) = labels else {
-                    outcome.problem = Some(Problem::new(Reason::TargetRejected, "the namespace is gone"));
-                    return outcome;
-                };
-                labels
-            }
-            Err(_) => {
-                let message = "the namespace could not be read: the operator tries again";
-                outcome.problem = Some(Problem::new(Reason::TargetRejected, message));
-                return outcome;
-            }
-        },
-    };
     let status = job.reference.status();
     let observed = Observed {
         reference: &job.reference,
         spec: &spec,
         status: &status,
-        labels: &labels,
+        labels: &job.labels,
         store: match &job.store {
             Some(s) => StoreSeen::Found { tenancy: &s.tenancy, scheme: &s.scheme, blocked: s.blocked.as_ref() },
             None => StoreSeen::Missing,
@@ -452,12 +431,6 @@ fn sorted(keys: &Arc<Vec<StoreKey>>) -> Arc<Vec<StoreKey>> {
     let mut keys = Vec::clone(keys);
     keys.sort();
     Arc::new(keys)
-}
-
-async fn live_labels(writer: &Writer, namespace: &str) -> Result<Option<BTreeMap<String, String>>, ApiError> {
-    let api: Api<PartialObjectMeta<Namespace>> = Api::all(writer.client.clone());
-    let found = writer.call("get", "namespaces", api.get_metadata_opt(namespace)).await?;
-    Ok(found.map(|n| n.metadata.labels.unwrap_or_default()))
 }
 
 /// The object that an Event is about.

@@ -78,7 +78,7 @@ impl Engine {
     fn start_syncs(&mut self) {
         while self.running < WORKERS {
             let Some((key, class)) = self.queue.pop() else { return };
-            if self.waits_for_its_store(&key, class) {
+            if self.waits_for_its_namespace(&key, class) || self.waits_for_its_store(&key, class) {
                 continue;
             }
             let Some(job) = self.job(&key) else { continue };
@@ -130,7 +130,7 @@ impl Engine {
             health: s.mirror.clone(),
         });
         let resolved_before = self.table.resolved_before(key);
-        let labels = self.namespaces.get(&key.namespace).filter(|n| n.verified).map(|n| n.seen.labels.clone());
+        let labels = self.namespaces.get(&key.namespace)?.seen.labels.clone();
         let rival = self.rival(key);
         let tracked = self.references.get_mut(key).filter(|t| !t.running)?;
         tracked.running = true;

@@ -1,10 +1,16 @@
 //! The engine: one task that owns all state and decides what happens next. Syncs, polls and status patches run beside
 //! it and come back as messages.
 
+mod adopt;
+mod binding;
 mod dispatch;
 mod health;
 mod observe;
 mod outcome;
+mod stores;
+
+use binding::Known;
+pub use binding::Live;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
@@ -26,7 +32,7 @@ use super::{
     serve::HealthState,
     stamp::Sources,
     target::TargetMeta,
-    watch::{Message, NamespaceSeen},
+    watch::Message,
     worker::Context,
 };
 use crate::{
@@ -89,12 +95,6 @@ pub struct Engine {
     cycles_stale: bool,
     last_follow: Instant,
     last_report: Instant,
-}
-
-/// A namespace, and whether its labels were read live since its first reference appeared.
-struct Known {
-    seen: NamespaceSeen,
-    verified: bool,
 }
 
 /// Where a reference stands.
@@ -207,6 +207,7 @@ impl Engine {
             Message::Reference(seen) => self.reference(seen),
             Message::Target(seen) => self.target(seen),
             Message::Namespace(seen) => self.namespace(seen),
+            Message::Bound(namespace, live) => self.bound(&namespace, live),
             Message::Store(seen) => self.store(seen),
             Message::Keeper(name, generation, news) => self.keeper(&name, generation, news),
             Message::Polled(name, generation, read, state) => self.polled(&name, generation, &read, state),

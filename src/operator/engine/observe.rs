@@ -1,22 +1,17 @@
-//! What the watches say: references, targets, namespaces, stores.
+//! What the watches say of references and targets.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
-use super::{Engine, Known, Standing, StoreState, Tracked};
+use super::{Engine, Standing, Tracked};
 use crate::{
-    api::{CreationPolicy, DeletionPolicy, Reason},
+    api::{CreationPolicy, DeletionPolicy},
     operator::{
-        conclude::{Health, find},
-        keeper::{StoreObject, keep},
-        model::{ObjectKey, Reference, StoreName},
+        model::{ObjectKey, Reference},
         queue::Class,
-        stamp::{STAMP_PREFIX, Sources, slug},
-        target::{Ownership, TargetMeta, manager},
-        tenancy,
-        watch::{NamespaceSeen, Seen},
+        stamp::{STAMP_PREFIX, slug},
+        target::{TargetMeta, manager},
+        watch::Seen,
     },
-    refresh::State,
-    resolve::{Answer, Answers, Problem, Read, reads},
 };
 
 impl Engine {
@@ -75,9 +70,7 @@ impl Engine {
             others.remove(key);
             if others.is_empty() {
                 self.by_namespace.remove(&key.namespace);
-                if let Some(known) = self.namespaces.get_mut(&key.namespace) {
-                    known.verified = false;
-                }
+                self.doubt(&key.namespace);
             }
         }
         let merges = tracked.model.spec().is_ok_and(|s| {
@@ -174,6 +167,7 @@ impl Engine {
             self.wake_in(key, wait);
         }
     }
+}
 
 impl Tracked {
     fn new(model: Reference) -> Self {

@@ -24,9 +24,6 @@ impl Engine {
             self.store_has_room(store);
         }
         let Some(key) = outcome.key.clone() else { return };
-        if let Some(labels) = &outcome.labels {
-            self.verified(&key, labels.clone());
-        }
         let Some(tracked) = self.references.get_mut(&key) else { return };
         tracked.running = false;
         if tracked.model.uid != outcome.uid {
@@ -59,20 +56,6 @@ impl Engine {
         match again {
             Some(class) => self.enqueue(&key, class),
             None => self.repair_if_drifted(&key),
-        }
-    }
-
-    fn verified(&mut self, key: &ObjectKey, labels: Option<std::collections::BTreeMap<String, String>>) {
-        let Some(labels) = labels else { return };
-        let seen = super::NamespaceSeen { labels, terminating: false };
-        match self.namespaces.get_mut(&key.namespace) {
-            Some(known) => {
-                known.seen.labels = seen.labels;
-                known.verified = true;
-            }
-            None => {
-                self.namespaces.insert(key.namespace.clone(), super::Known { seen, verified: true });
-            }
         }
     }
 

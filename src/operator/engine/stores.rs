@@ -1,0 +1,109 @@
+//! Store objects: each generation has a keeper, a session, a cache and table entries of its own.
+
+use super::{Engine, StoreState};
+use crate::{
+    api::Reason,
+    operator::{
+        conclude::Health,
+        keeper::{StoreObject, keep},
+        model::{ObjectKey, StoreName},
+        queue::Class,
+        watch::Seen,
+    },
+    resolve::Problem,
+};
+
+impl Engine {
+    pub(super) fn store(&mut self, seen: Seen<StoreName, Box<StoreObject>>) {
+        match seen {
+            Seen::Listed => self.listed += 1,
+            Seen::Deleted(name, _) => {
+                self.cycles_stale = true;
+                if let Some(mut state) = self.stores.remove(&name) {
+                    state.close();
+                    self.table.forget_store(&state.object.uid);
+                    self.parts.cache.forget(&state.object.uid);
+                }
+                for key in self.references_of(&name) {
+                    self.enqueue(&key, Class::Rest);
+                }
+            }
+            Seen::Applied(name, object) => {
+                let known = self.stores.get_mut(&name);
+                match known {
+                    Some(state) if state.object.uid == object.uid && state.object.generation == object.generation => {
+                        if object.version >= state.object.version {
+                            state.object.status = object.status;
+                            state.object.version = object.version;
+                        }
+                        return;
+                    }
+                    Some(state) => {
+                        state.close();
+                        self.table.forget_store(&state.object.uid);
+                        self.parts.cache.forget(&state.object.uid);
+                    }
+                    None => {}
+                }
+                self.stores.insert(name.clone(), StoreState::new(*object));
+                self.cycles_stale = true;
+                if self.started {
+                    self.open_store(&name);
+                }
+            }
+        }
+    }
+
+    /// Who names a store.
+    pub(super) fn references_of(&self, store: &StoreName) -> Vec<ObjectKey> {
+        self.references.values().filter(|t| t.model.store == *store).map(|t| t.model.key.clone()).collect()
+    }
+
+    pub(super) fn open_store(&mut self, name: &StoreName) {
+        let refused = self.tenant_store_refused(name);
+        let Some(state) = self.stores.get_mut(name) else { return };
+        if let Some(problem) = refused {
+            state.health = Health { ready: Some(false), reason: problem.reason, message: problem.message.clone() };
+            state.mirror = super::health::mirrored(name, &state.health);
+            state.blocked = Some(problem);
+            self.settle_store(name);
+            self.write_store_status(name);
+            return;
+        }
+        let keeper = tokio::spawn(keep(self.parts.household.clone(), name.clone(), state.object.clone()));
+        state.keeper = Some(keeper.abort_handle());
+    }
+
+    /// A tenant's store is off unless the platform allows such stores, and the host it names.
+    fn tenant_store_refused(&self, name: &StoreName) -> Option<Problem> {
+        name.namespace.as_ref()?;
+        let refuse = |message: &str| Some(Problem::new(Reason::StoreNotReady, message));
+        let Some(hosts) = &self.parts.tenant_hosts else {
+            return refuse(
+                "tenants' stores are off: ask the platform team for tenantStores.enabled, or use a ClusterSecretStore",
+            );
+        };
+        let address = self.stores.get(name)?.object.address()?.to_owned();
+        let authority = address.strip_prefix("https://").map(|a| a.split('/').next().unwrap_or_default());
+        match authority {
+            Some(authority) if hosts.iter().any(|h| h == authority || authority.strip_suffix(":443") == Some(h)) => {
+                None
+            }
+            Some(_) => refuse(
+                "this host is not one that tenants' stores may use: ask the platform team for tenantStores.allowedHosts",
+            ),
+            None => refuse("a tenant's store needs an https address"),
+        }
+    }
+
+    /// The first probe of a store is in: its references are looked at.
+    pub(super) fn settle_store(&mut self, name: &StoreName) {
+        let Some(state) = self.stores.get_mut(name) else { return };
+        if std::mem::replace(&mut state.settled, true) {
+            return;
+        }
+        for key in self.references_of(name) {
+            self.settle(&key);
+        }
+    }
+}
