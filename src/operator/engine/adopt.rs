@@ -40,6 +40,10 @@ impl Engine {
         let stamp = meta.stamp(&key.name)?;
         let policy = spec.creation_policy();
         let store = self.stores.get(&model.store).filter(|s| s.blocked.is_none())?;
+        if store.object.status.observed_generation != Some(store.object.generation) {
+            // A store of another spec may hold other values under the same keys and marks.
+            return None;
+        }
         let labels = &self.namespaces.get(&key.namespace)?.seen.labels;
         let tenant = tenancy::bind(&store.object.tenancy, labels, &spec, "").ok()?;
         let ours = stamp.uid == *model.uid
