@@ -20,7 +20,6 @@ pub struct Operator {
     args: Vec<String>,
     output: PathBuf,
     process: Mutex<Option<Process>>,
-    http: reqwest::Client,
 }
 
 struct Process {
@@ -39,7 +38,6 @@ impl Operator {
             args: args.iter().map(|a| (*a).to_owned()).collect(),
             output: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("operator-{}", unique())),
             process: Mutex::new(None),
-            http: reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap(),
         };
         operator.spawn();
         operator.ready().await;
@@ -76,7 +74,7 @@ impl Operator {
         wait_until("the operator is ready", Duration::from_secs(60), || async {
             let ended = self.process.lock().unwrap().as_mut().and_then(|p| p.operator.try_wait().unwrap());
             assert!(ended.is_none(), "the operator ended: {ended:?}\n{}", self.tail());
-            match self.http.get(format!("http://{}/readyz", self.health_addr)).send().await {
+            match http().get(format!("http://{}/readyz", self.health_addr)).send().await {
                 Ok(answer) if answer.status().is_success() => Ok(()),
                 _ => Err(self.tail()),
             }
@@ -134,7 +132,7 @@ impl Operator {
 
     /// `/metrics` as text.
     pub async fn metrics(&self) -> String {
-        let answer = self.http.get(format!("http://{}/metrics", self.metrics_addr)).send().await;
+        let answer = http().get(format!("http://{}/metrics", self.metrics_addr)).send().await;
         answer.expect("/metrics").text().await.expect("/metrics")
     }
 
@@ -177,6 +175,11 @@ impl Drop for Operator {
 
 fn read(path: &std::path::Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// A client for one request: one that tests share would end with the runtime of the first of them.
+fn http() -> reqwest::Client {
+    reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap()
 }
 
 /// Free a moment ago.

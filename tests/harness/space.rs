@@ -42,7 +42,7 @@ impl Space {
     pub async fn secret(&self, name: &str, data: &Value) -> Value {
         let object = json!({
             "apiVersion": "v1", "kind": "Secret",
-            "metadata": { "name": name, "namespace": self.name }, "stringData": data,
+            "metadata": { "name": name, "namespace": self.name }, "data": encoded(data),
         });
         self.cluster.apply(&object).await
     }
@@ -127,6 +127,12 @@ fn texts(secret: &Value) -> Value {
     let decode = |v: &Value| String::from_utf8_lossy(&STANDARD.decode(v.as_str().unwrap()).unwrap()).into_owned();
     let data = secret["data"].as_object().into_iter().flatten();
     data.map(|(key, value)| (key.clone(), json!(decode(value)))).collect()
+}
+
+/// Texts as `data` holds them. Not `stringData`: an apply of it is tracked under that name, which is a case of its own.
+fn encoded(texts: &Value) -> Value {
+    let texts = texts.as_object().into_iter().flatten();
+    texts.map(|(key, text)| (key.clone(), json!(STANDARD.encode(text.as_str().expect("a text"))))).collect()
 }
 
 /// What matters of an object that is not as it should be.

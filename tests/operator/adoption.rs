@@ -128,19 +128,15 @@ async fn typed_targets_have_their_keys() {
     let world = World::new().await;
     let (user, password) = (plant("user"), plant("password"));
     world.bao.put("acme--login", json!({ "username": user, "password": password })).await;
-    let typed = |extract: bool| {
-        let mut spec = json!({ "target": { "name": "login", "type": "kubernetes.io/basic-auth" } });
-        if extract {
-            spec["dataFrom"] = json!([{ "extract": { "name": "login" } }]);
-        } else {
-            spec["data"] = json!([{ "key": "something", "secretRef": { "name": "login", "property": "username" } }]);
-        }
-        spec
+    world.bao.put("acme--other", json!({ "user": user })).await;
+    let typed = |name: &str| {
+        let target = json!({ "name": "login", "type": "kubernetes.io/basic-auth" });
+        json!({ "target": target, "dataFrom": [{ "extract": { "name": name } }] })
     };
-    world.reference("app", typed(false)).await;
+    world.reference("app", typed("other")).await;
     world.fails("app", "InvalidReference", &["kubernetes.io/basic-auth"]).await;
     assert!(world.acme.data("login").await.is_none());
-    world.reference("app", typed(true)).await;
+    world.reference("app", typed("login")).await;
     let target = world.acme.until_data("login", &json!({ "username": user, "password": password })).await;
     assert_eq!(target["type"], "kubernetes.io/basic-auth");
     // A type that the platform did not allow.

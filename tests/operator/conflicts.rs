@@ -126,3 +126,30 @@ async fn merging_waits_for_the_secret() {
     world.acme.until_data("later", &json!({ "THEIRS": "theirs", "OURS": value })).await;
     world.done().await;
 }
+
+/// Server-side apply tracks `stringData` under that name, so the API server sees neither the conflict nor that somebody
+/// else's keys remain: it would overwrite the one, and empty the Secret when the merging reference goes.
+#[tokio::test]
+async fn keys_that_were_applied_as_string_data_are_as_safe() {
+    let world = World::new().await;
+    let value = plant("value");
+    world.bao.put("acme--key", json!({ "value": value })).await;
+    let metadata = json!({ "name": "shared", "namespace": world.acme.name });
+    let texts = json!({ "THEIRS": "theirs", "MORE": "more" });
+    world.cluster.apply(&json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": texts })).await;
+    world.reference("app", merging("shared", json!([secret("THEIRS", "key")]))).await;
+    world.fails("app", "TargetConflict", &["THEIRS"]).await;
+    assert_eq!(world.acme.data("shared").await.unwrap(), texts);
+    world.reference("app", merging("shared", json!([secret("OURS", "key")]))).await;
+    world.acme.until_data("shared", &json!({ "THEIRS": "theirs", "MORE": "more", "OURS": value })).await;
+    world.acme.delete("SecretReference", "app").await;
+    world.acme.until_data("shared", &texts).await;
+    without_marks(&world.cluster, &world.acme.name, "shared").await;
+    // Taken over whole, they go like any others.
+    world.reference("adopts", json!({
+        "data": [secret("THEIRS", "key")],
+        "target": { "name": "shared", "creationPolicy": "Adopt" },
+    })).await;
+    world.acme.until_data("shared", &json!({ "THEIRS": value })).await;
+    world.done().await;
+}

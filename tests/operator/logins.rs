@@ -114,8 +114,7 @@ async fn a_store_that_needs_what_it_makes_is_told_so() {
     let mut spec = world.spec(json!({ "data": [secret("token", "token")] }));
     spec["storeRef"]["name"] = json!(store);
     world.acme.reference("made", &spec).await;
-    let object = world.until_store(&store, "False", "StoreNotReady").await;
-    told(&object, &[&store, "made"]);
+    told(&world, &store, &[&store, "which reference", "made"]).await;
     world.fails("made", "StoreNotReady", &[]).await;
     assert!(world.acme.data("made").await.is_none());
     // The same Secret made from another store is no cycle.
@@ -140,8 +139,7 @@ async fn two_stores_that_need_each_other_are_told_so() {
         world.acme.reference(name, &spec).await;
     }
     for store in [&first, &second] {
-        let object = world.until_store(store, "False", "StoreNotReady").await;
-        told(&object, &[&first, &second]);
+        told(&world, store, &[&first, &second]).await;
     }
     world.fails("of-first", "StoreNotReady", &[]).await;
     // One of the Secrets is made by other means: both stores come up, one after the other.
@@ -157,7 +155,14 @@ fn credential(namespace: &str, name: &str) -> Value {
     json!({ "token": { "secretRef": { "name": name, "namespace": namespace, "key": "token" } } })
 }
 
-fn told(store: &Value, names: &[&str]) {
-    let message = condition(store, "Ready")["message"].as_str().unwrap();
-    assert!(names.iter().all(|n| message.contains(n)) && message.contains(": "), "names the cycle: {message}");
+/// Waits until a store's Ready names the cycle.
+async fn told(world: &World, store: &str, names: &[&str]) {
+    wait_for(&format!("store {store} names {names:?}"), || async {
+        let object = world.store_object(store).await;
+        let ready = condition(&object, "Ready");
+        let message = ready["message"].as_str().unwrap_or_default();
+        let told = names.iter().all(|n| message.contains(n)) && message.contains(": ");
+        if told && ready["reason"] == "StoreNotReady" { Ok(()) } else { Err(ready.to_string()) }
+    })
+    .await;
 }

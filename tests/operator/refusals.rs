@@ -37,11 +37,12 @@ async fn more_than_a_secret_can_hold_is_told_before_it_is_tried() {
     }
     world.reference("app", json!({ "data": [secret("A", "part0"), secret("B", "part1"), secret("C", "part2")] })).await;
     world.acme.until_data("app", &json!({ "A": small, "B": small, "C": small })).await;
+    let big = plant("big") + &"x".repeat(400_000);
+    world.bao.put("acme--part0", json!({ "value": big })).await;
+    world.bao.put("acme--part1", json!({ "value": big })).await;
+    world.acme.until_data("app", &json!({ "A": big, "B": big, "C": small })).await;
     let kept = Kept::of(&world.acme, "app").await;
-    for i in 0..3 {
-        let big = plant("big") + &"x".repeat(400_000);
-        world.bao.put(&format!("acme--part{i}"), json!({ "value": big })).await;
-    }
+    world.bao.put("acme--part2", json!({ "value": big })).await;
     world.fails("app", "TargetRejected", &["1 MiB", "split"]).await;
     kept.check().await;
     world.done().await;
@@ -67,7 +68,7 @@ async fn a_refusal_that_quotes_the_value_is_not_repeated() {
             "matchConstraints": { "namespaceSelector": scope, "resourceRules": rules },
             "validations": [{
                 "expression": "false",
-                "messageExpression": "'not this: ' + string(object.data['KEY']) + ' which is ' + string(base64.decode(string(object.data['KEY'])))",
+                "messageExpression": "'not this: ' + string(object.data['KEY'])",
             }],
         },
     });

@@ -62,7 +62,7 @@ async fn a_changed_binding_replaces_the_target_when_the_new_values_resolve() {
     space.until_data("app", &json!({ "KEY": acme })).await;
     let kept = Kept::of(&space, "app").await;
     bind(&space, Some("beta")).await;
-    fails(&space, "app", "OrgChanged", &["acme", "beta"]).await;
+    fails(&space, "app", "OrgChanged", &["acme", "beta", "beta--key"]).await;
     let now = ready(&space, "app").await;
     assert_eq!((now["status"].as_str(), now["reason"].as_str()), (Some("False"), Some("OrgChanged")));
     kept.check().await; // onRevoke: Keep
@@ -87,8 +87,8 @@ async fn where_the_platform_wants_it_the_former_organisations_values_go() {
     }
     bind(&changed, Some("beta")).await;
     bind(&unbound, None).await;
-    for (space, reason) in [(&changed, "OrgChanged"), (&unbound, "OrgNotBound")] {
-        fails(space, "app", reason, &[]).await;
+    for (space, reason, part) in [(&changed, "OrgChanged", "beta--key"), (&unbound, "OrgNotBound", "label")] {
+        fails(space, "app", reason, &[part]).await;
         assert_eq!(ready(space, "app").await["status"], "False");
         crate::harness::wait_for("the target is gone", || async {
             if space.data("app").await.is_none() { Ok(()) } else { Err("it is there".to_owned()) }
