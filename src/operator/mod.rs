@@ -10,6 +10,7 @@ pub mod lease;
 mod model;
 mod plan;
 mod queue;
+mod reading;
 mod rollout;
 mod run;
 mod serve;

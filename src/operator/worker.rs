@@ -6,7 +6,6 @@ use std::{
     time::Instant,
 };
 
-use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 
@@ -16,7 +15,7 @@ use super::{
     events::Events,
     model::{ObjectKey, Reference, StoreName},
     plan::{Action, Observed, StoreSeen, changed, gate, halt, org_changed, plan},
-    rollout,
+    reading, rollout,
     stamp::Fingerprints,
     target::TargetMeta,
 };
@@ -24,7 +23,7 @@ use crate::{
     api::{EntryScope, Reason, SecretReferenceSpec, SecretReferenceStatus, Tenancy},
     naming::{Scheme, StoreKey},
     refresh::State,
-    resolve::{Answer, Answers, Policy, Problem, Read, Resolved, Step, Tenant, reads, resolve},
+    resolve::{Answers, Policy, Problem, Read, Resolved, Tenant, reads},
     stores::layers::{Access, Freshness, Layers},
     telemetry,
 };
@@ -200,7 +199,7 @@ impl Sync<'_> {
                 self.announce_org_change(&tenant, outcome).await;
                 let (answers, resolution) = self.resolve(&tenant, scheme).await;
                 outcome.reads = reads(self.spec, &tenant, scheme, &answers);
-                outcome.states = answers.iter().filter_map(|(r, a)| Some((r.clone(), state_of(a)?))).collect();
+                outcome.states = answers.iter().filter_map(|(r, a)| Some((r.clone(), reading::state_of(a)?))).collect();
                 let moving = outcome.states.iter().filter(|(r, _)| !matches!(r, Read::Key(_, Some(_))));
                 let sources = self.context.prints.sources(&self.job.reference.uid, moving.map(|(r, s)| (r, s)));
                 let action = plan(&self.observed, &tenant, resolution, &self.job.resolved_before, sources);
@@ -240,28 +239,12 @@ impl Sync<'_> {
     }
 
     async fn resolve(&self, tenant: &Tenant, scheme: &Scheme) -> (Answers, Result<Resolved, Problem>) {
-        let mut answers = Answers::new();
         let trace_id = telemetry::trace_id();
         let requester = format!("SecretReference/{}", self.job.reference.key);
         let freshness = if self.job.fresh { Freshness::PastCache } else { Freshness::Cached };
         let access = Access { requester: &requester, trace_id: &trace_id, freshness };
-        loop {
-            match resolve(self.spec, tenant, scheme, &answers) {
-                Step::Done(resolved) => return (answers, Ok(resolved)),
-                Step::Failed(problem) => return (answers, Err(problem)),
-                Step::Ask(wanted) => {
-                    let Some(layers) = self.job.store.as_ref().and_then(|s| s.layers.as_ref()) else {
-                        let message = "the store is not connected yet: the operator syncs when it is";
-                        return (answers, Err(Problem::new(Reason::StoreNotReady, message)));
-                    };
-                    let asked = join_all(wanted.into_iter().map(async |read| {
-                        let answer = ask(layers, &read, &access).await;
-                        (read, answer)
-                    }));
-                    answers.extend(asked.await);
-                }
-            }
-        }
+        let layers = self.job.store.as_ref().and_then(|s| s.layers.as_deref());
+        reading::resolve_from(layers, self.spec, tenant, scheme, &access).await
     }
 
     async fn apply(&self, action: Action, org: Option<String>, outcome: &mut Outcome) {
@@ -391,46 +374,6 @@ impl Sync<'_> {
             |s| s.health.clone(),
         )
     }
-}
-
-async fn ask(layers: &Layers, read: &Read, access: &Access<'_>) -> Answer {
-    match read {
-        Read::Key(key, version) => match layers.get(key, version.as_deref(), access).await {
-            Ok(Some(stored)) => Answer::Present(Some(stored)),
-            Ok(None) => Answer::Absent,
-            Err(error) => Answer::Failed(error),
-        },
-        Read::List(prefix) => match layers.list(prefix, access).await {
-            Ok(keys) => Answer::Listed(sorted(&keys)),
-            Err(error) => Answer::Failed(error),
-        },
-    }
-}
-
-/// One poll of the key table: goes past the cache, and leaves the value there for those it wakes.
-pub async fn poll(layers: &Layers, read: &Read, requester: &str) -> Option<State> {
-    let trace_id = telemetry::trace_id();
-    state_of(&ask(layers, read, &Access { requester, trace_id: &trace_id, freshness: Freshness::PastCache }).await)
-}
-
-fn state_of(answer: &Answer) -> Option<State> {
-    Some(match answer {
-        Answer::Present(Some(stored)) => State::Present(stored.token.clone()),
-        Answer::Present(None) => return None,
-        Answer::Absent => State::Absent,
-        Answer::Listed(keys) => State::Listed(keys.clone()),
-        Answer::Failed(error) => State::Failed(error.failure),
-    })
-}
-
-/// Stores list in no particular order; another order is no change.
-fn sorted(keys: &Arc<Vec<StoreKey>>) -> Arc<Vec<StoreKey>> {
-    if keys.is_sorted() {
-        return keys.clone();
-    }
-    let mut keys = Vec::clone(keys);
-    keys.sort();
-    Arc::new(keys)
 }
 
 /// The object that an Event is about.

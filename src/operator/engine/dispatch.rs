@@ -11,8 +11,9 @@ use crate::{
     operator::{
         model::{ObjectKey, Reference, StoreName},
         queue::Class,
+        reading::poll,
         watch::Message,
-        worker::{Job, Outcome, StoreView, follow, poll, sync},
+        worker::{Job, Outcome, StoreView, follow, sync},
     },
     resolve::Problem,
 };

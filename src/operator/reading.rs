@@ -1,0 +1,83 @@
+//! Reads: resolution driven with a store behind it, and the polls of the key table.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+
+use crate::{
+    api::{Reason, SecretReferenceSpec},
+    naming::{Scheme, StoreKey},
+    refresh::State,
+    resolve::{Answer, Answers, Problem, Read, Resolved, Step, Tenant, resolve},
+    stores::layers::{Access, Freshness, Layers},
+    telemetry,
+};
+
+/// Resolves a spec; what was asked for on the way is told, too.
+pub async fn resolve_from(
+    layers: Option<&Layers>,
+    spec: &SecretReferenceSpec,
+    tenant: &Tenant,
+    scheme: &Scheme,
+    access: &Access<'_>,
+) -> (Answers, Result<Resolved, Problem>) {
+    let mut answers = Answers::new();
+    loop {
+        match resolve(spec, tenant, scheme, &answers) {
+            Step::Done(resolved) => return (answers, Ok(resolved)),
+            Step::Failed(problem) => return (answers, Err(problem)),
+            Step::Ask(wanted) => {
+                let Some(layers) = layers else {
+                    let message = "the store is not connected yet: the operator syncs when it is";
+                    return (answers, Err(Problem::new(Reason::StoreNotReady, message)));
+                };
+                let asked = wanted.into_iter().map(async |read| {
+                    let answer = ask(layers, &read, access).await;
+                    (read, answer)
+                });
+                answers.extend(join_all(asked).await);
+            }
+        }
+    }
+}
+
+async fn ask(layers: &Layers, read: &Read, access: &Access<'_>) -> Answer {
+    match read {
+        Read::Key(key, version) => match layers.get(key, version.as_deref(), access).await {
+            Ok(Some(stored)) => Answer::Present(Some(stored)),
+            Ok(None) => Answer::Absent,
+            Err(error) => Answer::Failed(error),
+        },
+        Read::List(prefix) => match layers.list(prefix, access).await {
+            Ok(keys) => Answer::Listed(sorted(&keys)),
+            Err(error) => Answer::Failed(error),
+        },
+    }
+}
+
+/// One poll of the key table: goes past the cache, and leaves the value there for those it wakes.
+pub async fn poll(layers: &Layers, read: &Read, requester: &str) -> Option<State> {
+    let trace_id = telemetry::trace_id();
+    state_of(&ask(layers, read, &Access { requester, trace_id: &trace_id, freshness: Freshness::PastCache }).await)
+}
+
+/// What the key table learns from an answer.
+pub fn state_of(answer: &Answer) -> Option<State> {
+    Some(match answer {
+        Answer::Present(Some(stored)) => State::Present(stored.token.clone()),
+        Answer::Present(None) => return None,
+        Answer::Absent => State::Absent,
+        Answer::Listed(keys) => State::Listed(keys.clone()),
+        Answer::Failed(error) => State::Failed(error.failure),
+    })
+}
+
+/// Stores list in no particular order; another order is no change.
+fn sorted(keys: &Arc<Vec<StoreKey>>) -> Arc<Vec<StoreKey>> {
+    if keys.is_sorted() {
+        return keys.clone();
+    }
+    let mut keys = Vec::clone(keys);
+    keys.sort();
+    Arc::new(keys)
+}
