@@ -142,7 +142,8 @@ fn ready(o: &Observed<'_>, attempt: &Attempt<'_>, status: &SecretReferenceStatus
         _ => {}
     }
     let was_ready = before.is_some_and(|c| c.status == "True" && c.observed_generation == Some(generation));
-    if !was_ready || !attempt.in_place {
+    let found_good = attempt.target.is_some();
+    if !(was_ready && attempt.in_place || found_good) {
         return not(problem.reason.as_str(), &problem.message);
     }
     let failing_since = find(&status.conditions, SYNCED).map(|c| elapsed(&c.last_transition_time, now));

@@ -13,15 +13,15 @@ use crate::{
     telemetry,
 };
 
-/// Resolves a spec; what was asked for on the way is told, too.
+/// Resolves a spec; what was asked for on the way is told, too. `answers`: what is known and need not be asked.
 pub async fn resolve_from(
     layers: Option<&Layers>,
     spec: &SecretReferenceSpec,
     tenant: &Tenant,
     scheme: &Scheme,
     access: &Access<'_>,
+    mut answers: Answers,
 ) -> (Answers, Result<Resolved, Problem>) {
-    let mut answers = Answers::new();
     loop {
         match resolve(spec, tenant, scheme, &answers) {
             Step::Done(resolved) => return (answers, Ok(resolved)),
@@ -68,7 +68,7 @@ pub fn state_of(answer: &Answer) -> Option<State> {
         Answer::Present(None) => return None,
         Answer::Absent => State::Absent,
         Answer::Listed(keys) => State::Listed(keys.clone()),
-        Answer::Failed(error) => State::Failed(error.failure),
+        Answer::Failed(error) => State::Failed(error.clone()),
     })
 }
 

@@ -23,8 +23,11 @@ use crate::{
     api::{EntryScope, Reason, SecretReferenceSpec, SecretReferenceStatus, Tenancy},
     naming::{Scheme, StoreKey},
     refresh::State,
-    resolve::{Answers, Policy, Problem, Read, Resolved, Tenant, reads},
-    stores::layers::{Access, Freshness, Layers},
+    resolve::{Answer, Answers, Policy, Problem, Read, Resolved, Tenant, reads},
+    stores::{
+        StoreError,
+        layers::{Access, Freshness, Layers},
+    },
     telemetry,
 };
 
@@ -69,6 +72,8 @@ pub struct Job {
     pub rival: Option<Arc<str>>,
     /// Go past the cache.
     pub fresh: bool,
+    /// Keys that polls are known to fail at: asking again would tell the same.
+    pub failing: Vec<(Read, StoreError)>,
     /// Organisation keys that resolved before, and whose absence was not yet seen twice.
     pub resolved_before: Vec<StoreKey>,
     /// The target is written again because someone changed it.
@@ -90,6 +95,8 @@ pub struct Outcome {
     pub status_failed: bool,
     /// The target now, if this sync wrote it; `Some(None)`: it was taken away.
     pub target: Option<Option<TargetMeta>>,
+    /// It went past the cache.
+    pub fresh: bool,
     /// What the reference stands on.
     pub reads: BTreeSet<Read>,
     /// What the store said.
@@ -198,6 +205,7 @@ impl Sync<'_> {
             Ok((tenant, scheme)) => {
                 self.announce_org_change(&tenant, outcome).await;
                 let (answers, resolution) = self.resolve(&tenant, scheme).await;
+                outcome.fresh = self.job.fresh;
                 outcome.reads = reads(self.spec, &tenant, scheme, &answers);
                 outcome.states = answers.iter().filter_map(|(r, a)| Some((r.clone(), reading::state_of(a)?))).collect();
                 let moving = outcome.states.iter().filter(|(r, _)| !matches!(r, Read::Key(_, Some(_))));
@@ -244,7 +252,8 @@ impl Sync<'_> {
         let freshness = if self.job.fresh { Freshness::PastCache } else { Freshness::Cached };
         let access = Access { requester: &requester, trace_id: &trace_id, freshness };
         let layers = self.job.store.as_ref().and_then(|s| s.layers.as_deref());
-        reading::resolve_from(layers, self.spec, tenant, scheme, &access).await
+        let known = self.job.failing.iter().map(|(read, error)| (read.clone(), Answer::Failed(error.clone())));
+        reading::resolve_from(layers, self.spec, tenant, scheme, &access, known.collect()).await
     }
 
     async fn apply(&self, action: Action, org: Option<String>, outcome: &mut Outcome) {
@@ -291,9 +300,14 @@ impl Sync<'_> {
                 Err(p) => problem = Some(p),
             },
         }
+        let health = self.health(problem.as_ref());
+        if problem.is_none() && health.ready == Some(false) {
+            // The values are from memory: they make a lost target good, but nobody knows whether they are still true.
+            problem = Some(Problem::new(health.reason, health.message.clone()));
+        }
         attempt.problem = problem.as_ref();
         let now = Timestamp::now();
-        let status = conclude(&self.observed, &attempt, &self.health(problem.as_ref()), now);
+        let status = conclude(&self.observed, &attempt, &health, now);
         outcome.until_stale = until_stale(&self.observed, &status, now);
         if let Some(p) = &problem {
             self.complain(p);

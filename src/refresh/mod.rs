@@ -18,7 +18,7 @@ use schedule::{next_poll, stretch};
 use crate::{
     naming::StoreKey,
     resolve::{Answer, Read},
-    stores::{ChangeToken, Failure},
+    stores::{ChangeToken, StoreError},
 };
 
 /// A store, by its object's uid.
@@ -34,7 +34,7 @@ pub enum State {
     /// These keys are listed.
     Listed(Arc<Vec<StoreKey>>),
     /// The last poll had no answer; what was known before stands.
-    Failed(Failure),
+    Failed(StoreError),
 }
 
 impl State {
@@ -72,7 +72,9 @@ struct Key<S> {
     interval: Duration,
     due: Option<Instant>,
     state: Option<State>,
-    failure: Option<Failure>,
+    failure: Option<StoreError>,
+    /// Looks in a row that failed for the same reason.
+    failed: u32,
     /// The value resolved once, as far as anyone knows: its absence has to be seen twice.
     was_present: bool,
     absent_since: Option<Instant>,
@@ -136,6 +138,7 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
                 due: None,
                 state: None,
                 failure: None,
+                failed: 0,
                 was_present: assume_present(read),
                 absent_since: None,
                 absence_confirmed: false,
@@ -181,8 +184,13 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
 
     /// Takes note of what a store said, by a poll, a sync or a push; answers who must hear of it.
     pub fn observe(&mut self, store: &StoreUid, read: &Read, state: State, now: Now) -> Vec<S> {
-        let Some(key) = self.stores.get_mut(store).and_then(|t| t.entries.get_mut(read)) else { return Vec::new() };
-        if key.observe(state, now) { key.subscribers.keys().cloned().collect() } else { Vec::new() }
+        let Some(table) = self.stores.get_mut(store) else { return Vec::new() };
+        let Some(key) = table.entries.get_mut(read) else { return Vec::new() };
+        let news = key.observe(state, now);
+        if table.pushed {
+            key.look_again(read, &mut table.due);
+        }
+        if news { key.subscribers.keys().cloned().collect() } else { Vec::new() }
     }
 
     /// A store that tells changes by itself listed all its keys: the others are absent.
@@ -198,6 +206,7 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
             if key.observe(state, now) {
                 woken.extend(key.subscribers.keys().cloned());
             }
+            key.look_again(read, &mut table.due);
         }
         woken
     }
@@ -225,6 +234,19 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
         let Some((store, reads)) = self.subscriptions.get(subscriber) else { return Vec::new() };
         let keys = reads.iter().filter_map(|r| if let Read::Key(key, None) = r { Some(key) } else { None });
         keys.filter(|k| self.absence_unconfirmed(store, k)).cloned().collect()
+    }
+
+    /// The keys of a subscriber that the last polls failed at: each sync would be told the same. A store that is not
+    /// polled is asked.
+    pub fn failures(&self, subscriber: &S) -> Vec<(Read, StoreError)> {
+        let Some((store, reads)) = self.subscriptions.get(subscriber) else { return Vec::new() };
+        reads.iter().filter_map(|r| Some((r.clone(), self.failing(store, r)?.clone()))).collect()
+    }
+
+    /// What a key is known to fail with.
+    pub fn failing(&self, store: &str, read: &Read) -> Option<&StoreError> {
+        let table = self.stores.get(store).filter(|t| !t.pushed)?;
+        table.entries.get(read).filter(|k| k.is_told())?.failure.as_ref()
     }
 
     /// What a subscriber stands on, and what is known of each.
@@ -283,7 +305,13 @@ impl<S> StoreTable<S> {
         if let Some(at) = key.due.take() {
             self.due.remove(&(at, read.clone()));
         }
-        if !self.pushed && key.interval != Duration::MAX {
+        if self.pushed {
+            if key.must_look_again() {
+                let at = now.mono + key.interval;
+                key.due = Some(at);
+                self.due.insert((at, read.clone()));
+            }
+        } else if key.interval != Duration::MAX {
             let at = next_poll(store, read, key.interval.mul_f64(factor), now);
             key.due = Some(at);
             self.due.insert((at, read.clone()));
@@ -294,12 +322,13 @@ impl<S> StoreTable<S> {
 impl<S> Key<S> {
     /// Whether the subscribers must hear of it.
     fn observe(&mut self, state: State, now: Now) -> bool {
-        if let State::Failed(failure) = state {
-            // A store in trouble speaks through its probes; a single key's trouble is its references' business.
-            let news = self.failure != Some(failure) && !failure.reason().is_store_wide();
-            self.failure = Some(failure);
-            return news;
+        if let State::Failed(error) = state {
+            let same = self.failure.as_ref().is_some_and(|f| f.failure.reason() == error.failure.reason());
+            self.failed = if same { self.failed.saturating_add(1) } else { 1 };
+            self.failure = Some(error);
+            return self.failed == self.looks_to_tell();
         }
+        self.failed = 0;
         let recovered = self.failure.take().is_some();
         match &state {
             State::Absent => {
@@ -319,6 +348,29 @@ impl<S> Key<S> {
         let changed = self.state.as_ref() != Some(&state);
         self.state = Some(state);
         changed || recovered
+    }
+
+    /// A single key's trouble is its references' business at once. A store in trouble speaks through its probes, which
+    /// end the polls; a key that fails a second time has a trouble that they do not see (a quota on a part of it).
+    fn looks_to_tell(&self) -> u32 {
+        if self.failure.as_ref().is_some_and(|f| f.failure.reason().is_store_wide()) { 2 } else { 1 }
+    }
+
+    fn is_told(&self) -> bool {
+        self.failed >= self.looks_to_tell()
+    }
+
+    /// Where changes are pushed, nobody comes by to see an absence for the second time.
+    fn must_look_again(&self) -> bool {
+        self.was_present && !self.absence_confirmed && self.absent_since.is_some() && self.interval != Duration::MAX
+    }
+
+    fn look_again(&mut self, read: &Read, due: &mut BTreeSet<(Instant, Read)>) {
+        if let Some(since) = self.absent_since.filter(|_| self.due.is_none() && self.must_look_again()) {
+            let at = since + self.interval;
+            self.due = Some(at);
+            due.insert((at, read.clone()));
+        }
     }
 
     /// One interval lies between two looks; a little less counts, since polls do not start to the millisecond.

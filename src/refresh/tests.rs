@@ -2,6 +2,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::stores::Failure;
 
 fn at(start: Instant, seconds: u64) -> Now {
     Now { mono: start + Duration::from_secs(seconds), wall: Duration::from_secs(1_700_000_000 + seconds) }
@@ -13,6 +14,10 @@ fn key(name: &str) -> Read {
 
 fn present(mark: &str) -> State {
     State::Present(ChangeToken::new(mark))
+}
+
+fn failed(failure: Failure) -> State {
+    State::Failed(StoreError::new(failure, "why"))
 }
 
 fn table(uid: &StoreUid, rate: f64) -> KeyTable<u32> {
@@ -64,9 +69,9 @@ fn only_a_change_wakes_and_only_those_concerned() {
     assert_eq!(table.observe(&uid, &key("a"), present("1"), at(start, 1)), [1]);
     assert!(table.observe(&uid, &key("a"), present("1"), at(start, 2)).is_empty());
     assert_eq!(table.observe(&uid, &key("a"), present("2"), at(start, 3)), [1]);
-    assert!(table.observe(&uid, &key("a"), State::Failed(Failure::Unavailable), at(start, 4)).is_empty());
-    assert_eq!(table.observe(&uid, &key("a"), State::Failed(Failure::Denied), at(start, 5)), [1]);
-    assert!(table.observe(&uid, &key("a"), State::Failed(Failure::Denied), at(start, 6)).is_empty());
+    assert!(table.observe(&uid, &key("a"), failed(Failure::Unavailable), at(start, 4)).is_empty());
+    assert_eq!(table.observe(&uid, &key("a"), failed(Failure::Denied), at(start, 5)), [1]);
+    assert!(table.observe(&uid, &key("a"), failed(Failure::Denied), at(start, 6)).is_empty());
     assert_eq!(table.observe(&uid, &key("a"), present("2"), at(start, 7)), [1], "back, though unchanged");
     assert!(table.observe(&uid, &key("zzz"), present("2"), at(start, 7)).is_empty());
 }
@@ -160,4 +165,40 @@ proptest! {
             prop_assert!((t.demand - demand).abs() < 1e-6);
         }
     }
+}
+
+#[test]
+fn where_changes_are_pushed_an_absence_is_looked_at_again() {
+    let (uid, start): (StoreUid, _) = ("u".into(), Instant::now());
+    let mut table = KeyTable::default();
+    table.store(&uid, 200.0, true);
+    table.subscribe(&1, &uid, [key("a")].into(), MINUTE, |_| false, at(start, 0));
+    let there: HashMap<_, _> = [(StoreKey::verbatim("a"), ChangeToken::new("1"))].into();
+    table.observe_all(&uid, &there, at(start, 1));
+    assert!(table.next_due("u").is_none(), "nothing is polled");
+    assert_eq!(table.observe_all(&uid, &HashMap::new(), at(start, 2)), [1].into());
+    assert_eq!(table.next_due("u"), Some(at(start, 62).mono));
+    // An answer that says nothing is no look.
+    assert_eq!(table.take_due(&uid, 9, at(start, 62)), [key("a")]);
+    assert!(table.observe(&uid, &key("a"), failed(Failure::Unavailable), at(start, 63)).is_empty());
+    assert_eq!(table.take_due(&uid, 9, at(start, 122)), [key("a")]);
+    assert_eq!(table.observe(&uid, &key("a"), State::Absent, at(start, 123)), [1]);
+    assert!(!table.absence_unconfirmed("u", &StoreKey::verbatim("a")));
+    assert!(table.take_due(&uid, 9, at(start, 999)).len() <= 1 && table.next_due("u").is_none());
+}
+
+#[test]
+fn trouble_that_the_probes_do_not_see_is_told_at_the_second_look() {
+    let (uid, start): (StoreUid, _) = ("u".into(), Instant::now());
+    let mut table = table(&uid, 200.0);
+    table.subscribe(&1, &uid, [key("a")].into(), MINUTE, |_| false, at(start, 0));
+    let limited = |seconds| failed(Failure::RateLimited(Some(Duration::from_secs(seconds))));
+    table.observe(&uid, &key("a"), present("1"), at(start, 1));
+    assert!(table.observe(&uid, &key("a"), limited(3), at(start, 2)).is_empty());
+    assert!(table.failures(&1).is_empty());
+    assert_eq!(table.observe(&uid, &key("a"), limited(2), at(start, 3)), [1]);
+    assert_eq!(table.failures(&1).len(), 1);
+    assert!(table.observe(&uid, &key("a"), limited(1), at(start, 4)).is_empty(), "once");
+    assert_eq!(table.observe(&uid, &key("a"), present("1"), at(start, 5)), [1], "it is over");
+    assert!(table.failures(&1).is_empty());
 }

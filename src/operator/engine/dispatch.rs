@@ -71,6 +71,7 @@ impl Engine {
             self.timers.pop_first();
             if let Some(tracked) = self.references.get_mut(&key) {
                 tracked.wake = None;
+                tracked.ask = true;
             }
             self.enqueue(&key, Class::Rest);
         }
@@ -133,8 +134,14 @@ impl Engine {
         let resolved_before = self.table.resolved_before(key);
         let labels = self.namespaces.get(&key.namespace)?.seen.labels.clone();
         let rival = self.rival(key);
+        let mut failing = self.table.failures(key);
         let tracked = self.references.get_mut(key).filter(|t| !t.running)?;
         tracked.running = true;
+        // Told by a poll, it is believed; told to try again, it tries.
+        let fresh = std::mem::take(&mut tracked.fresh) | (std::mem::take(&mut tracked.ask) && !failing.is_empty());
+        if fresh {
+            failing.clear();
+        }
         let target = ObjectKey { namespace: key.namespace.clone(), name: tracked.model.target.clone() };
         Some(Job {
             reference: tracked.model.clone(),
@@ -142,7 +149,8 @@ impl Engine {
             store: view,
             target: self.targets.get(&target).cloned(),
             rival,
-            fresh: std::mem::take(&mut tracked.fresh),
+            fresh,
+            failing,
             resolved_before,
             repair: std::mem::take(&mut tracked.repair),
         })

@@ -103,8 +103,9 @@ impl Engine {
     /// References whose status says otherwise get a patch each, in their turn; those that failed are synced again.
     fn follow_all(&mut self, name: &StoreName, recovered: bool) {
         for key in self.references_of(name) {
-            let Some(tracked) = self.references.get(&key) else { continue };
+            let Some(tracked) = self.references.get_mut(&key) else { continue };
             if recovered && matches!(tracked.standing, Standing::Failing(_)) {
+                tracked.ask = true;
                 self.enqueue(&key, Class::Rest);
             } else if tracked.standing != Standing::Unknown {
                 self.follows.push_back(key);

@@ -117,6 +117,8 @@ struct Tracked {
     running: bool,
     again: Option<Class>,
     fresh: bool,
+    /// Keys that are known to fail are asked all the same.
+    ask: bool,
     repair: bool,
     failures: u32,
     repairs: u32,

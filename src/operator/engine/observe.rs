@@ -43,6 +43,7 @@ impl Engine {
         let respecified = tracked.model.generation != model.generation;
         let asked = tracked.model.sync_now != model.sync_now && model.sync_now.is_some();
         tracked.fresh |= asked;
+        tracked.ask |= respecified;
         tracked.model = model;
         if respecified {
             self.cycles_stale = true;
@@ -175,6 +176,7 @@ impl Tracked {
             fresh: model.sync_now.is_some()
                 && model.status().last_handled_sync_now.as_deref() != model.sync_now.as_deref(),
             model,
+            ask: false,
             standing: Standing::Unknown,
             running: false,
             again: None,

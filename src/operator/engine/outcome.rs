@@ -75,12 +75,21 @@ impl Engine {
         let uid = state.object.uid.clone();
         let interval = interval.max(state.object.settings.min_refresh_interval);
         self.table.subscribe(key, &uid, outcome.reads.clone(), interval, |_| false, now);
+        let mut doubtful = false;
         for (read, state) in &outcome.states {
+            // What the cache said does not outweigh a poll that failed: the next one decides.
+            if !outcome.fresh && !matches!(state, State::Failed(_)) && self.table.failing(&uid, read).is_some() {
+                doubtful = true;
+                continue;
+            }
             for other in self.table.observe(&uid, read, state.clone(), now) {
                 if other != *key {
                     self.on_news(&other);
                 }
             }
+        }
+        if doubtful {
+            self.enqueue(key, Class::Rest);
         }
     }
 
