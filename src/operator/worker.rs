@@ -301,7 +301,7 @@ impl Sync<'_> {
             },
         }
         let health = self.health(problem.as_ref());
-        if problem.is_none() && health.ready == Some(false) {
+        if problem.is_none() && health.ready == Some(false) && health.reason.is_store_wide() {
             // The values are from memory: they make a lost target good, but nobody knows whether they are still true.
             problem = Some(Problem::new(health.reason, health.message.clone()));
         }
