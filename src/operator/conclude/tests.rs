@@ -38,7 +38,14 @@ struct Attempted {
 
 fn attempted() -> impl Strategy<Value = Attempted> {
     let problem = option::weighted(0.6, select(REASONS.to_vec()));
-    (problem, prop::bool::weighted(0.8), any::<bool>(), prop::bool::weighted(0.1), option::of(any::<bool>()), 0..3000_i64)
+    (
+        problem,
+        prop::bool::weighted(0.8),
+        any::<bool>(),
+        prop::bool::weighted(0.1),
+        option::of(any::<bool>()),
+        0..3000_i64,
+    )
         .prop_map(|(problem, in_place, changed, respecified, healthy, later)| Attempted {
             problem,
             in_place,
@@ -61,7 +68,9 @@ fn health(ready: Option<bool>) -> Health {
     match ready {
         None => Health::default(),
         Some(true) => Health { ready, reason: Reason::Healthy, message: "the store answers".into() },
-        Some(false) => Health { ready, reason: Reason::StoreUnavailable, message: "it does not answer: look at it".into() },
+        Some(false) => {
+            Health { ready, reason: Reason::StoreUnavailable, message: "it does not answer: look at it".into() }
+        }
     }
 }
 
@@ -173,7 +182,10 @@ fn a_new_generation_that_fails_is_not_ready_at_once() {
 fn the_same_generation_stays_ready_until_it_is_stale() {
     let mut world = synced();
     world.status = conclude_one(&world, &failing(Reason::StoreUnavailable), after(10));
-    assert_eq!((of(&world.status, READY), of(&world.status, SYNCED)), (("True", "LastGoodKept"), ("False", "StoreUnavailable")));
+    assert_eq!(
+        (of(&world.status, READY), of(&world.status, SYNCED)),
+        (("True", "LastGoodKept"), ("False", "StoreUnavailable"))
+    );
     let left = world.seen(|o| until_stale(o, &world.status, after(10)));
     assert_eq!(left, Some(Duration::from_secs(3600)), "an hour of failing, not of age");
     // Another reason does not start the hour again.
@@ -187,7 +199,10 @@ fn the_same_generation_stays_ready_until_it_is_stale() {
 
 #[test]
 fn with_refresh_interval_zero_nothing_turns_stale() {
-    let mut world = World { spec: serde_saphyr::from_str("{ storeRef: { name: s }, refreshInterval: 0s, data: [] }").unwrap(), ..synced() };
+    let mut world = World {
+        spec: serde_saphyr::from_str("{ storeRef: { name: s }, refreshInterval: 0s, data: [] }").unwrap(),
+        ..synced()
+    };
     world.status = conclude_one(&world, &failing(Reason::StoreUnavailable), after(10));
     assert_eq!(world.seen(|o| until_stale(o, &world.status, after(10))), None);
     assert_eq!(of(&conclude_one(&world, &failing(Reason::StoreUnavailable), after(1_000_000)), READY).0, "True");
@@ -219,7 +234,10 @@ fn suspending_keeps_everything_but_synced() {
     let status = conclude_one(&world, &failing(Reason::Suspended), after(100));
     assert_eq!(find(&status.conditions, READY), find(&before.conditions, READY));
     assert_eq!(of(&status, SYNCED), ("Unknown", "Suspended"));
-    assert_eq!((status.target, status.org, status.last_change_time), (before.target, before.org, before.last_change_time));
+    assert_eq!(
+        (status.target, status.org, status.last_change_time),
+        (before.target, before.org, before.last_change_time)
+    );
     world.status = conclude_one(&world, &failing(Reason::OrgNotBound), after(101));
     let status = conclude_one(&world, &failing(Reason::Suspended), after(102));
     assert_eq!(of(&status, READY), ("False", "OrgNotBound"), "not ready stays not ready");
@@ -256,7 +274,12 @@ fn references_follow_their_store_and_keep_what_they_said_of_themselves() {
 #[test]
 fn at_most_64_entries_are_listed_and_the_rest_is_counted() {
     let world = synced();
-    let entry = |n: usize| Entry { key: format!("K{n:03}"), name: "db".into(), scope: crate::api::EntryScope::Org, version: None };
+    let entry = |n: usize| Entry {
+        key: format!("K{n:03}"),
+        name: "db".into(),
+        scope: crate::api::EntryScope::Org,
+        version: None,
+    };
     let entries: Vec<Entry> = (0..70).rev().map(entry).collect();
     let target = Some(("u".to_owned(), 70));
     let attempt = Attempt { problem: None, target, entries: &entries, changed: true, org: None, in_place: true };

@@ -21,7 +21,10 @@ pub mod world;
 enum Prior {
     Nothing,
     /// Somebody's, who maybe is another reference.
-    Foreign { owner: Option<&'static str>, stamped: Option<&'static str> },
+    Foreign {
+        owner: Option<&'static str>,
+        stamped: Option<&'static str>,
+    },
     /// Written for this reference, when much was otherwise.
     Ours(Box<Ours>),
 }
@@ -37,9 +40,17 @@ struct Ours {
 }
 
 fn prior() -> impl Strategy<Value = Prior> {
-    let ours = (store(), select(vec!["acme", "acme", "beta"]), any::<[bool; 4]>()).prop_map(|(store, org, [i, u, d, s])| {
-        Prior::Ours(Box::new(Ours { store, org, other_installation: i && u, other_uid: u && d, drifted: d && i, same_store: s }))
-    });
+    let ours =
+        (store(), select(vec!["acme", "acme", "beta"]), any::<[bool; 4]>()).prop_map(|(store, org, [i, u, d, s])| {
+            Prior::Ours(Box::new(Ours {
+                store,
+                org,
+                other_installation: i && u,
+                other_uid: u && d,
+                drifted: d && i,
+                same_store: s,
+            }))
+        });
     let others = || option::of(Just("another"));
     prop_oneof![
         1 => Just(Prior::Nothing),
@@ -55,7 +66,8 @@ fn given(mut world: World, prior: &Prior) -> (World, Option<ObjectMeta>) {
         Prior::Foreign { owner, stamped } => {
             let stamp = |name: &str| json!({ annotation(name): "k:t:uid-9:1:f::v:acme:Delete" });
             let owned = |name: &str| json!([{ "apiVersion": "secretref.dev/v1alpha1", "kind": "SecretReference", "name": name, "uid": "uid-9" }]);
-            let meta = json!({ "uid": "foreign-uid", "annotations": stamped.map(stamp), "ownerReferences": owner.map(owned) });
+            let meta =
+                json!({ "uid": "foreign-uid", "annotations": stamped.map(stamp), "ownerReferences": owner.map(owned) });
             Some(serde_json::from_value(meta).unwrap())
         }
         Prior::Ours(ours) => {
@@ -287,5 +299,7 @@ fn falling_back_waits_for_a_second_look() {
         })
     };
     assert!(matches!(plan_with(&gone), Action::Leave(p) if p.reason == Reason::SecretNotFound));
-    assert!(matches!(plan_with(&[]), Action::Write(w) if w.desired.data["DB"] == SecretValue::from("hush-2".to_owned())));
+    assert!(
+        matches!(plan_with(&[]), Action::Write(w) if w.desired.data["DB"] == SecretValue::from("hush-2".to_owned()))
+    );
 }

@@ -191,12 +191,13 @@ pub fn value() -> impl Strategy<Value = String> {
 pub fn store() -> impl Strategy<Value = std::collections::BTreeMap<String, Content>> {
     let failures = select(vec![Failure::Unavailable, Failure::Denied, Failure::RateLimited(None), Failure::Disabled]);
     let property = || prop_oneof![40 => value().prop_map(Some), 1 => Just(Some(String::new())), 1 => Just(None)];
-    let map = [property(), property(), property()].prop_map(|values| {
-        ["value", "tls.key", "tls.crt"].map(str::to_owned).into_iter().zip(values).collect()
-    });
-    let content = prop_oneof![20 => map.prop_map(|m| Some(Ok(m))), 5 => Just(None), 1 => failures.prop_map(|f| Some(Err(f)))];
+    let map = [property(), property(), property()]
+        .prop_map(|values| ["value", "tls.key", "tls.crt"].map(str::to_owned).into_iter().zip(values).collect());
+    let content =
+        prop_oneof![20 => map.prop_map(|m| Some(Ok(m))), 5 => Just(None), 1 => failures.prop_map(|f| Some(Err(f)))];
     vec(content, 9).prop_map(|contents| {
-        let keys = ["acme", "beta", "GLOBAL"].into_iter().flat_map(|o| ["db", "api", "web"].map(|n| format!("{o}--{n}")));
+        let keys =
+            ["acme", "beta", "GLOBAL"].into_iter().flat_map(|o| ["db", "api", "web"].map(|n| format!("{o}--{n}")));
         keys.zip(contents).filter_map(|(key, content)| Some((key, content?))).collect()
     })
 }
@@ -271,10 +272,14 @@ pub fn world() -> impl Strategy<Value = World> {
             let all = json!({ "allowGlobal": global, "allowUnbound": unbound, "onRevoke": revoke, "namespaceSelector": selector });
             serde_json::from_value(all).unwrap()
         });
-    let labels = (option::weighted(0.95, select(vec!["acme", "acme", "acme", "acme", "acme", "beta", "beta", "GLOBAL"])), any::<u8>()).prop_map(|(org, closed)| {
-        let closed = (closed < 8).then(|| ("closed".to_owned(), String::new()));
-        org.map(|o| ("secretref.dev/org".to_owned(), o.to_owned())).into_iter().chain(closed).collect()
-    });
+    let labels = (
+        option::weighted(0.95, select(vec!["acme", "acme", "acme", "acme", "acme", "beta", "beta", "GLOBAL"])),
+        any::<u8>(),
+    )
+        .prop_map(|(org, closed)| {
+            let closed = (closed < 8).then(|| ("closed".to_owned(), String::new()));
+            org.map(|o| ("secretref.dev/org".to_owned(), o.to_owned())).into_iter().chain(closed).collect()
+        });
     let blocked = Just(Problem::new(crate::api::Reason::StoreNotReady, "a cycle: break it"));
     (spec(), store(), labels, option::weighted(0.95, tenancy), option::weighted(0.05, blocked), 1..3_i64).prop_map(
         |(spec, store, labels, tenancy, blocked, generation)| World {

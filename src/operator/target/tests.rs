@@ -70,7 +70,8 @@ fn a_foreign_edit_of_our_key_is_drift_and_a_foreign_label_is_not() {
 
 #[test]
 fn references_that_merge_do_not_see_each_other() {
-    let spec = |key: &str| format!("target: {{ creationPolicy: Merge, name: shared }}\ndata: [{{ key: {key}, value: x }}]");
+    let spec =
+        |key: &str| format!("target: {{ creationPolicy: Merge, name: shared }}\ndata: [{{ key: {key}, value: x }}]");
     let (a, b) = (World::new(&spec("A")), World::new(&spec("B")));
     let rename = |world: &World, name: &str| {
         let mut reference = world.reference();
