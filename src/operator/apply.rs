@@ -1,7 +1,7 @@
 //! Writes: the only place that changes something on the cluster. Dumb: it does what the plan says, under its
 //! preconditions, with a deadline on every request, and only while this replica leads.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
@@ -17,7 +17,7 @@ use super::{
     lease::Leadership,
     model::Reference,
     plan::{Write, foreign},
-    target::{MANAGER, Ownership, Precondition, TargetMeta, data_keys, manager},
+    target::{self, MANAGER, Ownership, Precondition, TargetMeta, data_keys, manager},
 };
 use crate::{
     api::{CreationPolicy, Reason, SecretReference, SecretReferenceStatus},
@@ -114,8 +114,8 @@ impl Writer {
         let mut precondition = write.precondition.clone();
         // Each turn learns one thing: that it exists after all, that it is gone after all, that it is another one now.
         for _ in 0..4 {
-            if precondition == Precondition::Absent && write.policy == CreationPolicy::Merge {
-                precondition = Precondition::Uid(self.merge_into(reference).await?);
+            if write.policy == CreationPolicy::Merge {
+                precondition = Precondition::Uid(self.merge_into(reference, &write.desired.data).await?);
             }
             let force = write.policy != CreationPolicy::Merge;
             match self.patch(reference, write, &precondition, force).await {
@@ -177,17 +177,21 @@ impl Writer {
         }
     }
 
-    /// Merging needs a Secret that someone else made.
-    async fn merge_into(&self, reference: &Reference) -> Result<String, Problem> {
-        match self.look(reference).await? {
-            Some(meta) => Ok(meta.uid.unwrap_or_default()),
-            None => Err(Problem::new(
-                Reason::TargetRejected,
-                format!(
-                    "Secret {} does not exist, and creationPolicy Merge adds keys to one that someone else made: create it, or use creationPolicy Owner",
-                    reference.target
-                ),
-            )),
+    /// Merging needs a Secret that someone else made, and keys that they do not hold.
+    async fn merge_into(&self, reference: &Reference, data: &BTreeMap<String, SecretValue>) -> Result<String, Problem> {
+        let target = &reference.target;
+        let Some(meta) = self.look(reference).await? else {
+            let message = format!(
+                "Secret {target} does not exist, and creationPolicy Merge adds keys to one that someone else made: create it, or use creationPolicy Owner"
+            );
+            return Err(Problem::new(Reason::TargetRejected, message));
+        };
+        let theirs = target::string_keys(&meta, &manager(&reference.key.name, CreationPolicy::Merge));
+        let taken: Vec<String> = data.keys().filter(|k| theirs.contains(*k)).map(|k| format!("data.{k}")).collect();
+        if taken.is_empty() {
+            Ok(meta.uid.unwrap_or_default())
+        } else {
+            Err(held_by_someone(target, &taken.join(", ")))
         }
     }
 
@@ -234,15 +238,19 @@ impl Writer {
         }
     }
 
-    /// Gives back everything that a merging reference of this name holds in a Secret: an apply of nothing.
+    /// Gives back everything that a merging reference of this name holds in a Secret.
     ///
     /// # Errors
     /// See [`ApiError`].
     pub async fn release(&self, namespace: &str, secret: &str, reference: &str, uid: &str) -> Result<(), ApiError> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let params = PatchParams::apply(&manager(reference, CreationPolicy::Merge));
-        let body = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": secret, "uid": uid } });
-        self.call("patch", "secrets", api.patch_metadata(secret, &params, &Patch::Apply(body))).await.map(|_| ())
+        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), namespace);
+        let manager = manager(reference, CreationPolicy::Merge);
+        let found = self.call("get", "secrets", api.get_metadata_opt(secret)).await?.map(|f| f.metadata);
+        let Some(meta) = found.filter(|m| m.uid.as_deref() == Some(uid)) else { return Ok(()) };
+        let Some(patch) = target::release(&meta, &manager) else { return Ok(()) };
+        let params = PatchParams { field_manager: Some(manager), ..PatchParams::default() };
+        let patch = Patch::Merge(patch);
+        self.call("patch", "secrets", api.patch_metadata(secret, &params, &patch)).await.map(|_| ())
     }
 
     /// Writes a status, if it is another one; answers the object's new numeric version.
@@ -287,11 +295,13 @@ fn key_conflict(error: &ApiError, target: &str) -> Option<Problem> {
     if fields.is_empty() {
         return None;
     }
-    let message = format!(
-        "Secret {target}: someone else holds {}: rename the key in spec.data, or have it removed there",
-        fields.join(", ")
-    );
-    Some(Problem::new(Reason::TargetConflict, message))
+    Some(held_by_someone(target, &fields.join(", ")))
+}
+
+fn held_by_someone(target: &str, fields: &str) -> Problem {
+    let message =
+        format!("Secret {target}: someone else holds {fields}: rename the key in spec.data, or have it removed there");
+    Problem::new(Reason::TargetConflict, message)
 }
 
 /// The Secret of this name is another one now.
@@ -301,11 +311,7 @@ fn names_uid(error: &ApiError) -> bool {
 }
 
 /// The row of the failure table, without whatever the answer might quote of the data.
-fn rejected(
-    error: &ApiError,
-    reference: &Reference,
-    data: &std::collections::BTreeMap<String, SecretValue>,
-) -> Problem {
+fn rejected(error: &ApiError, reference: &Reference, data: &BTreeMap<String, SecretValue>) -> Problem {
     let target = &reference.target;
     let ApiError::Refused(status) = error else {
         return Problem::new(
@@ -331,7 +337,7 @@ fn rejected(
 }
 
 /// Whether a text holds one of the values, plain or encoded: admission webhooks may quote what they refuse.
-fn quotes(text: &str, data: &std::collections::BTreeMap<String, SecretValue>) -> bool {
+fn quotes(text: &str, data: &BTreeMap<String, SecretValue>) -> bool {
     data.values().filter(|v| v.len() >= 4).any(|value| {
         let plain = value.expose_str().is_some_and(|v| text.contains(v));
         let encoded = serde_json::to_string(&ByteString(value.expose().to_vec())).unwrap_or_default();

@@ -257,11 +257,40 @@ fn hash_fields(fields: &BTreeSet<String>) -> String {
 
 /// The data keys that anyone holds in a Secret: what an adoption has to take over.
 pub fn data_keys(meta: &ObjectMeta) -> BTreeSet<String> {
-    let entries = meta.managed_fields.iter().flatten().filter_map(|m| m.fields_v1.as_ref());
-    entries
-        .filter_map(|f| f.0.pointer("/f:data").and_then(Value::as_object))
-        .flat_map(|map| map.keys().filter_map(|k| k.strip_prefix("f:")).map(str::to_owned))
-        .collect()
+    entries(meta).flat_map(|(_, fields)| [names(fields, "/f:data"), names(fields, "/f:stringData")].concat()).collect()
+}
+
+/// The keys that someone else applied as `stringData`. The API server tracks them under that name: it sees no conflict
+/// with the same key in `data`.
+pub fn string_keys(meta: &ObjectMeta, manager: &str) -> BTreeSet<String> {
+    entries(meta).filter(|(who, _)| *who != manager).flat_map(|(_, fields)| names(fields, "/f:stringData")).collect()
+}
+
+/// A merge patch that takes out what this manager alone holds; `None` when that is nothing. Not an apply of nothing:
+/// that takes the whole of `data` away when no other manager is known to hold a key in it.
+pub fn release(meta: &ObjectMeta, manager: &str) -> Option<Value> {
+    let (ours, others): (Vec<_>, Vec<_>) = entries(meta).partition(|(who, _)| *who == manager);
+    let alone = |paths: &[&str]| -> serde_json::Map<String, Value> {
+        let held = |who: &[(&str, &Value)]| -> BTreeSet<String> {
+            who.iter().flat_map(|(_, fields)| paths.iter().flat_map(|path| names(fields, path))).collect()
+        };
+        held(&ours).difference(&held(&others)).map(|name| (name.clone(), Value::Null)).collect()
+    };
+    let data = alone(&["/f:data", "/f:stringData"]);
+    let (labels, annotations) = (alone(&["/f:metadata/f:labels"]), alone(&["/f:metadata/f:annotations"]));
+    let any = !(data.is_empty() && labels.is_empty() && annotations.is_empty());
+    any.then(|| json!({ "metadata": { "uid": meta.uid, "labels": labels, "annotations": annotations }, "data": data }))
+}
+
+/// Who holds which fields.
+fn entries(meta: &ObjectMeta) -> impl Iterator<Item = (&str, &Value)> {
+    let entries = meta.managed_fields.iter().flatten();
+    entries.filter_map(|m| Some((m.manager.as_deref().unwrap_or_default(), &m.fields_v1.as_ref()?.0)))
+}
+
+fn names(fields: &Value, path: &str) -> Vec<String> {
+    let map = fields.pointer(path).and_then(Value::as_object);
+    map.into_iter().flat_map(|map| map.keys()).filter_map(|k| k.strip_prefix("f:")).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
