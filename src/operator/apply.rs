@@ -247,10 +247,16 @@ impl Writer {
         let manager = manager(reference, CreationPolicy::Merge);
         let found = self.call("get", "secrets", api.get_metadata_opt(secret)).await?.map(|f| f.metadata);
         let Some(meta) = found.filter(|m| m.uid.as_deref() == Some(uid)) else { return Ok(()) };
-        let Some(patch) = target::release(&meta, &manager) else { return Ok(()) };
-        let params = PatchParams { field_manager: Some(manager), ..PatchParams::default() };
-        let patch = Patch::Merge(patch);
-        self.call("patch", "secrets", api.patch_metadata(secret, &params, &patch)).await.map(|_| ())
+        let keys = target::held_alone(&meta, &manager);
+        if !keys.is_empty() {
+            let nulls: serde_json::Map<_, _> = keys.into_iter().map(|k| (k, serde_json::Value::Null)).collect();
+            let params = PatchParams { field_manager: Some(manager.clone()), ..PatchParams::default() };
+            let patch = Patch::Merge(json!({ "metadata": { "uid": uid }, "data": nulls }));
+            self.call("patch", "secrets", api.patch_metadata(secret, &params, &patch)).await?;
+        }
+        let body = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": secret, "uid": uid } });
+        let params = PatchParams::apply(&manager);
+        self.call("patch", "secrets", api.patch_metadata(secret, &params, &Patch::Apply(body))).await.map(|_| ())
     }
 
     /// Writes a status, if it is another one; answers the object's new numeric version.

@@ -98,11 +98,21 @@ pub fn conclude(o: &Observed<'_>, attempt: &Attempt<'_>, health: &Health, now: T
     status
 }
 
+/// The store gave no answer, for one key or as a whole.
+fn is_of_store(reason: Reason) -> bool {
+    matches!(reason, Reason::PermissionDenied | Reason::StoreMisconfigured | Reason::StoreNotReady)
+        || reason.is_store_wide()
+}
+
 /// The references of a store that stopped answering follow it, in one merged patch each.
 pub fn follow_store(o: &Observed<'_>, health: &Health, now: Timestamp) -> SecretReferenceStatus {
     let mut status = o.status.clone();
-    let was_synced = find(&status.conditions, SYNCED).is_some_and(|c| c.status == "True");
-    if health.ready == Some(false) && was_synced {
+    // What the store told of a single key is outweighed by what it tells of itself; a missing name is not.
+    let follows = find(&status.conditions, SYNCED).is_some_and(|c| {
+        let the_stores = Reason::parse(&c.reason).is_some_and(is_of_store);
+        c.status == "True" || the_stores && health.reason.is_store_wide()
+    });
+    if health.ready == Some(false) && follows {
         let problem = Problem::new(health.reason, health.message.clone());
         let attempt = Attempt {
             problem: Some(&problem),

@@ -266,20 +266,14 @@ pub fn string_keys(meta: &ObjectMeta, manager: &str) -> BTreeSet<String> {
     entries(meta).filter(|(who, _)| *who != manager).flat_map(|(_, fields)| names(fields, "/f:stringData")).collect()
 }
 
-/// A merge patch that takes out what this manager alone holds; `None` when that is nothing. Not an apply of nothing:
-/// that takes the whole of `data` away when no other manager is known to hold a key in it.
-pub fn release(meta: &ObjectMeta, manager: &str) -> Option<Value> {
+/// The data keys that only this manager holds. An apply without them would do only as long as another manager is known
+/// to hold a key: else the API server takes the whole of `data` away, `stringData` of others with it.
+pub fn held_alone(meta: &ObjectMeta, manager: &str) -> BTreeSet<String> {
     let (ours, others): (Vec<_>, Vec<_>) = entries(meta).partition(|(who, _)| *who == manager);
-    let alone = |paths: &[&str]| -> serde_json::Map<String, Value> {
-        let held = |who: &[(&str, &Value)]| -> BTreeSet<String> {
-            who.iter().flat_map(|(_, fields)| paths.iter().flat_map(|path| names(fields, path))).collect()
-        };
-        held(&ours).difference(&held(&others)).map(|name| (name.clone(), Value::Null)).collect()
+    let held = |who: &[(&str, &Value)]| -> BTreeSet<String> {
+        who.iter().flat_map(|(_, f)| [names(f, "/f:data"), names(f, "/f:stringData")].concat()).collect()
     };
-    let data = alone(&["/f:data", "/f:stringData"]);
-    let (labels, annotations) = (alone(&["/f:metadata/f:labels"]), alone(&["/f:metadata/f:annotations"]));
-    let any = !(data.is_empty() && labels.is_empty() && annotations.is_empty());
-    any.then(|| json!({ "metadata": { "uid": meta.uid, "labels": labels, "annotations": annotations }, "data": data }))
+    held(&ours).difference(&held(&others)).cloned().collect()
 }
 
 /// Who holds which fields.

@@ -101,7 +101,8 @@ pub fn required_keys<V>(target_type: &str, data: &BTreeMap<String, V>) -> Result
         return Err(format!("spec.target.type {target_type} needs the key {missing}: add it to spec.data"));
     }
     if target_type == "kubernetes.io/basic-auth" && !data.contains_key("username") && !data.contains_key("password") {
-        return Err("spec.target.type kubernetes.io/basic-auth needs the key username or password".to_owned());
+        let what = "spec.target.type kubernetes.io/basic-auth needs the key username or password: add one to spec.data";
+        return Err(what.to_owned());
     }
     Ok(())
 }

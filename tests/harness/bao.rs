@@ -83,7 +83,8 @@ impl Bao {
     /// Starts it again; what it held is still there.
     pub async fn start_again(&mut self) {
         let state = self.own.clone().expect("a server of its own");
-        let again = Self::up(&state, None).await;
+        let mut again = Self::up(&state, None).await;
+        again.own = None; // or it would be taken down with this value
         self.token.clone_from(&again.token);
     }
 

@@ -134,10 +134,15 @@ impl Cluster {
         events.iter().map(|e| (text(&e["reason"]), text(&e["note"]))).collect()
     }
 
-    /// Everything on the cluster but the data of Secrets and what the tests themselves wrote: no planted value is there.
-    pub async fn assert_no_leaks(&self, leaks: &Leaks) {
-        for kind in ["Event", "SecretReference", "ClusterSecretStore", "SecretStore", "Secret", "Lease"] {
-            for mut object in self.list(kind, None).await {
+    /// Everything in a namespace, or on the cluster, but the data of Secrets and what the tests themselves wrote: no
+    /// planted value is there.
+    pub async fn assert_no_leaks(&self, leaks: &Leaks, namespace: Option<&str>) {
+        let mut kinds = vec!["Event", "SecretReference", "SecretStore", "Secret", "Lease"];
+        if namespace.is_none() {
+            kinds.push("ClusterSecretStore");
+        }
+        for kind in kinds {
+            for mut object in self.list(kind, namespace).await {
                 let what = format!("{kind} {}", object["metadata"]["name"]);
                 for ours in ["data", "spec"] {
                     object.as_object_mut().unwrap().remove(ours);

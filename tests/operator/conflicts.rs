@@ -136,7 +136,10 @@ async fn keys_that_were_applied_as_string_data_are_as_safe() {
     world.bao.put("acme--key", json!({ "value": value })).await;
     let metadata = json!({ "name": "shared", "namespace": world.acme.name });
     let texts = json!({ "THEIRS": "theirs", "MORE": "more" });
-    world.cluster.apply(&json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": texts })).await;
+    world
+        .cluster
+        .apply(&json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": texts }))
+        .await;
     world.reference("app", merging("shared", json!([secret("THEIRS", "key")]))).await;
     world.fails("app", "TargetConflict", &["THEIRS"]).await;
     assert_eq!(world.acme.data("shared").await.unwrap(), texts);
@@ -146,10 +149,15 @@ async fn keys_that_were_applied_as_string_data_are_as_safe() {
     world.acme.until_data("shared", &texts).await;
     without_marks(&world.cluster, &world.acme.name, "shared").await;
     // Taken over whole, they go like any others.
-    world.reference("adopts", json!({
-        "data": [secret("THEIRS", "key")],
-        "target": { "name": "shared", "creationPolicy": "Adopt" },
-    })).await;
+    world
+        .reference(
+            "adopts",
+            json!({
+                "data": [secret("THEIRS", "key")],
+                "target": { "name": "shared", "creationPolicy": "Adopt" },
+            }),
+        )
+        .await;
     world.acme.until_data("shared", &json!({ "THEIRS": value })).await;
     world.done().await;
 }

@@ -156,8 +156,13 @@ impl World {
         let leaks = Leaks::new();
         leaks.assert_none("the operator's output", &self.operator.output());
         leaks.assert_none("/metrics", &self.operator.metrics().await);
-        self.cluster.assert_no_leaks(&leaks).await;
+        for space in &self.spaces {
+            self.cluster.assert_no_leaks(&leaks, Some(&space.name)).await;
+        }
         for store in &self.stores {
+            if let Some(object) = self.cluster.get("ClusterSecretStore", None, store).await {
+                leaks.assert_none(store, &object["status"].to_string());
+            }
             self.cluster.delete("ClusterSecretStore", None, store).await;
         }
         for space in self.spaces {
