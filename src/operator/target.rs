@@ -32,7 +32,7 @@ pub struct TargetMeta {
     /// The references that own it: (name, uid).
     pub owners: Vec<(String, String)>,
     /// Annotation to stamp.
-    pub stamps: BTreeMap<String, Stamp>,
+    pub stamps: BTreeMap<String, Box<Stamp>>,
     /// Field manager to the hash of the fields it holds; ours only.
     pub fields: BTreeMap<String, String>,
 }
@@ -59,7 +59,7 @@ impl TargetMeta {
             uid: meta.uid.clone().unwrap_or_default(),
             version: version(meta),
             owners: owners.filter(ours).map(|o| (o.name.clone(), o.uid.clone())).collect(),
-            stamps: stamps.filter_map(|(k, v)| Some((k.clone(), v.parse().ok()?))).collect(),
+            stamps: stamps.filter_map(|(k, v)| Some((k.clone(), Box::new(v.parse().ok()?)))).collect(),
             fields: managed
                 .filter_map(|m| Some((m.manager.clone()?, m.fields_v1.as_ref()?)))
                 .filter(|(manager, _)| manager == MANAGER || manager.starts_with("secretref/"))
@@ -70,7 +70,7 @@ impl TargetMeta {
 
     /// The stamp of a reference of this name.
     pub fn stamp(&self, reference: &str) -> Option<&Stamp> {
-        self.stamps.get(&annotation(reference))
+        self.stamps.get(&annotation(reference)).map(|s| &**s)
     }
 
     /// Whose it is.

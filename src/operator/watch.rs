@@ -34,6 +34,9 @@ use crate::{
     resolve::Read,
 };
 
+/// Objects in one page of a list.
+const PAGE: u32 = 50;
+
 /// What happened to an object.
 #[derive(Debug)]
 pub enum Seen<K, T> {
@@ -95,7 +98,7 @@ pub fn start(client: &Client, namespaces: &[String], tell: &UnboundedSender<Mess
         if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|n| Some(n.as_str())).collect() };
     for scope in &scopes {
         let references: Api<DeserializeGuard<SecretReference>> = scoped(client, *scope);
-        spawn(references, watcher::Config::default(), tell.clone(), Message::Reference, |object| {
+        spawn(references, config(), tell.clone(), Message::Reference, |object| {
             let key = ObjectKey::of(&object.metadata());
             let reference = readable(object, &key)?;
             match Reference::new(&reference) {
@@ -106,30 +109,35 @@ pub fn start(client: &Client, namespaces: &[String], tell: &UnboundedSender<Mess
         let targets: Api<PartialObjectMeta<Secret>> = scoped(client, *scope);
         spawn(
             targets,
-            watcher::Config::default().labels(&format!("{MANAGED_LABEL}=true")),
+            config().labels(&format!("{MANAGED_LABEL}=true")),
             tell.clone(),
             Message::Target,
             |object| Some((ObjectKey::of(&object.metadata), TargetMeta::new(&object.metadata))),
         );
         let stores: Api<DeserializeGuard<SecretStore>> = scoped(client, *scope);
-        spawn(stores, watcher::Config::default(), tell.clone(), Message::Store, |object| {
+        spawn(stores, config(), tell.clone(), Message::Store, |object| {
             let key = ObjectKey::of(&object.metadata());
             let store = readable(object, &key)?;
             Some((StoreName { namespace: Some(key.namespace), name: key.name }, Box::new(StoreObject::tenant(&store))))
         });
     }
     let stores: Api<DeserializeGuard<ClusterSecretStore>> = Api::all(client.clone());
-    spawn(stores, watcher::Config::default(), tell.clone(), Message::Store, |object| {
+    spawn(stores, config(), tell.clone(), Message::Store, |object| {
         let key = ObjectKey::of(&object.metadata());
         let store = readable(object, &key)?;
         Some((StoreName { namespace: None, name: key.name }, Box::new(StoreObject::platform(&store))))
     });
     let all: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
-    spawn(all, watcher::Config::default(), tell.clone(), Message::Namespace, |object| {
+    spawn(all, config(), tell.clone(), Message::Namespace, |object| {
         let seen = NamespaceSeen::new(&object.metadata);
         Some((object.metadata.name.unwrap_or_default().into(), seen))
     });
     scopes.len() * 3 + 2
+}
+
+/// Small pages: a list is decoded whole, and what is decoded is many times what is kept.
+fn config() -> watcher::Config {
+    watcher::Config::default().page_size(PAGE)
 }
 
 fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
