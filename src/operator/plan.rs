@@ -214,7 +214,9 @@ pub fn plan(
     }
     let precondition = match o.target {
         Some(target)
-            if target.ownership(o.reference, policy) == Ownership::Foreign && policy == CreationPolicy::Owner =>
+            if target.ownership(o.reference, policy) == Ownership::Foreign
+                // Not even to be adopted: another reference would take it back.
+                && (policy == CreationPolicy::Owner || !target.owners.is_empty()) =>
         {
             return Action::Leave(foreign(&o.reference.target));
         }

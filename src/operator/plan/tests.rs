@@ -151,7 +151,10 @@ proptest! {
                 }
                 prop_assert!(!write.desired.data.is_empty());
                 prop_assert!(resolve::required_keys(world.spec.target_type(), &write.desired.data).is_ok());
-                prop_assert!(!(matches!(prior, Prior::Foreign { .. }) && policy(&world) == CreationPolicy::Owner), "over a foreign one");
+                if let Prior::Foreign { owner, .. } = prior {
+                    prop_assert_ne!(policy(&world), CreationPolicy::Owner, "over a foreign one");
+                    prop_assert!(owner.is_none() || policy(&world) == CreationPolicy::Merge, "over another reference's");
+                }
                 prop_assert_eq!(write.stamp.org.as_deref(), tenant.org.as_ref().map(Org::as_str));
                 let found = world.target.as_ref().map_or(Precondition::Absent, |t| Precondition::Uid(t.uid.clone()));
                 prop_assert_eq!(&write.precondition, &found);
@@ -302,4 +305,12 @@ fn falling_back_waits_for_a_second_look() {
     assert!(
         matches!(plan_with(&[]), Action::Write(w) if w.desired.data["DB"] == SecretValue::from("hush-2".to_owned()))
     );
+}
+
+#[test]
+fn what_another_reference_owns_is_not_adopted() {
+    let spec = format!("target: {{ creationPolicy: Adopt }}\n{SPEC}");
+    let owned = |owner| given(World::new(&spec).with("acme--db", "hush-1"), &Prior::Foreign { owner, stamped: None }).0;
+    assert_eq!(leaves(&owned(Some("another"))).reason, Reason::TargetConflict, "the two would take it from each other");
+    assert!(matches!(owned(None).attempt(), Action::Write(_)));
 }

@@ -96,11 +96,12 @@ fn references_that_merge_do_not_see_each_other() {
 #[test]
 fn whose_a_secret_is() {
     let reference = full().reference();
+    let stamp = || "k:t:u:1:f:s:v:-:Retain".parse::<Stamp>().unwrap();
     let meta = |owners: &[(&str, &str)], stamped: Option<&str>| TargetMeta {
         uid: "s".into(),
         version: 1,
         owners: owners.iter().map(|(n, u)| (n.to_string(), u.to_string())).collect(),
-        stamps: stamped.map(|name| (annotation(name), "k:t:u:1:f:s:v:-:Retain".parse().unwrap())).into_iter().collect(),
+        stamps: stamped.map(|name| (annotation(name), stamp().into())).into_iter().collect(),
         fields: BTreeMap::new(),
     };
     use CreationPolicy::{Adopt, Merge, Owner};
