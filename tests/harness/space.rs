@@ -77,8 +77,8 @@ impl Space {
         wait_for(&format!("Secret {}/{name} holds {expected}", self.name), || async {
             match self.get("Secret", name).await {
                 Some(secret) if texts(&secret) == *expected => Ok(secret),
-                Some(secret) => Err(texts(&secret).to_string()),
-                None => Err(self.told(name).await),
+                Some(secret) => Err(format!("it holds {}\n{}", texts(&secret), self.told(name).await)),
+                None => Err(format!("it is not there\n{}", self.told(name).await)),
             }
         })
         .await
@@ -86,8 +86,8 @@ impl Space {
 
     async fn told(&self, reference: &str) -> String {
         match self.get("SecretReference", reference).await {
-            Some(reference) => format!("it is not there, and the reference says:\n{}", shown(&reference)),
-            None => "it is not there".to_owned(),
+            Some(reference) => format!("and the reference says:\n{}", shown(&reference)),
+            None => "and there is no reference of this name".to_owned(),
         }
     }
 

@@ -23,7 +23,7 @@ async fn until_ready(space: &Space, name: &str, status: &str) -> Value {
 /// Killed, back with another value, sealed: nothing is lost on the way, and what is stale says so.
 #[tokio::test]
 async fn an_outage_keeps_targets_and_ends_by_itself() {
-    let mut world = World::on(Bao::own().await, json!({ "limits": { "timeout": "1s" } })).await;
+    let mut world = World::on(Bao::own().await, json!({ "limits": { "timeout": "3s" } })).await;
     let (old, new) = (plant("old"), plant("new"));
     world.bao.put("acme--key", json!({ "value": old })).await;
     world.reference("short", stale("4s")).await;

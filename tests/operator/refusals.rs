@@ -83,7 +83,7 @@ async fn a_refusal_that_quotes_the_value_is_not_repeated() {
     // In force, and really quoting: plain or encoded.
     let value = base64::engine::general_purpose::STANDARD.encode(CANARY);
     probe["data"] = json!({ "KEY": value });
-    probe["metadata"]["managedFields"] = json!(null);
+    probe["metadata"] = json!({ "name": "probe", "namespace": world.acme.name });
     wait_for("the policy quotes", || async {
         match world.cluster.try_apply(&probe).await {
             Err(status) if status.message.contains(CANARY) || status.message.contains(&value) => Ok(()),
