@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     api::{Layout, NameStyle},
-    stores::{ChangeToken, Payload, Property},
+    stores::{ChangeToken, Failure, Payload, Property},
 };
 
 const SCHEME: Scheme =
