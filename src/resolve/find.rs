@@ -1,6 +1,6 @@
 //! What a prefix finds.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::{
     Answer, MAX_FOUND, Problem, Read, Resolved,
@@ -35,20 +35,21 @@ impl Walk<'_> {
     }
 
     /// The names with a prefix and whose they are; those whose key turned out to be gone are left out.
+    ///
+    /// A list only says which names there are, not where: each is looked up in every scope, since only a read of the
+    /// organisation's own key tells that it is not there. A name that no list has is not known to anyone.
     pub(super) fn find(&mut self, field: &str, find: &Find) -> Result<Vec<(Owner, Name)>, Problem> {
-        let mut names: BTreeMap<Name, Vec<Owner>> = BTreeMap::new();
+        let owners = locate::owners(self.tenant, Scope::OrgThenGlobal);
+        let mut names: BTreeSet<Name> = BTreeSet::new();
         let mut problem = None;
-        for owner in locate::owners(self.tenant, Scope::OrgThenGlobal) {
-            let prefix = self.scheme.prefix(&owner, &find.prefix);
+        for owner in &owners {
+            let prefix = self.scheme.prefix(owner, &find.prefix);
             let read = Read::List(prefix.clone());
             self.used.insert(read.clone());
             match self.answers.get(&read) {
                 Some(Answer::Listed(keys)) => {
-                    for name in keys.iter().filter_map(|k| self.scheme.parse(&owner, k.as_str())) {
-                        if name.as_str().starts_with(&find.prefix) {
-                            names.entry(name).or_default().push(owner.clone());
-                        }
-                    }
+                    let listed = keys.iter().filter_map(|k| self.scheme.parse(owner, k.as_str()));
+                    names.extend(listed.filter(|name| name.as_str().starts_with(&find.prefix)));
                 }
                 Some(Answer::Failed(error)) => {
                     problem.get_or_insert(Problem::store(&format!("{prefix}*"), error));
@@ -66,7 +67,9 @@ impl Walk<'_> {
             return Err(Problem::new(Reason::InvalidReference, message));
         }
         let mut found = Vec::new();
-        for (name, owners) in names {
+        for name in names {
+            // A scope that cannot spell a name certainly does not hold it.
+            let owners: Vec<Owner> = owners.iter().filter(|o| self.scheme.key(o, &name).is_ok()).cloned().collect();
             match locate(&owners, &name, None, self.scheme, self.answers, &mut self.used) {
                 Ok(Located::At(owner, _)) => found.push((owner, name)),
                 Ok(Located::Ask(read)) => {
@@ -77,8 +80,9 @@ impl Walk<'_> {
                 Ok(Located::Failed(key, error)) => {
                     problem.get_or_insert(Problem::store(key.as_str(), &error));
                 }
-                // Listed by someone else's convention: not ours to read.
-                Err(_) => {}
+                Err(error) => {
+                    problem.get_or_insert(Problem::name(field, error));
+                }
             }
         }
         problem.map_or(Ok(found), Err)

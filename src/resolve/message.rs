@@ -15,15 +15,24 @@ impl Problem {
         Self::new(Reason::InvalidReference, format!("{field}: {error}"))
     }
 
+    /// What a store's failure is to the tenant whose key it met.
     pub(super) fn store(key: &str, error: &StoreError) -> Self {
-        // Texts of conditions must not tick: a countdown would be a write for every look at it.
+        // Texts of conditions must not tick: a countdown would be a write for every look at it. And what the platform's
+        // store is made of (certificates, mounts, credentials) is no tenant's business: the store's own status says it.
         let (sentence, retry_after) = match error.failure {
             Failure::RateLimited(after) => ("the store said slow down: the operator waits as told", after),
             Failure::CircuitOpen => ("the store does not answer: the operator syncs when a probe finds it back", None),
-            // What the platform's credentials are is no tenant's business: the store's own status says it.
+            Failure::Unavailable => {
+                ("the store does not answer: the operator tries again, and the store's status says what is wrong", None)
+            }
+            Failure::Misconfigured => (
+                "the store gave an answer that makes no sense, or has no such mount or namespace: its status says what to do",
+                None,
+            ),
             Failure::Unauthenticated => ("the store rejects the operator's login: its status says what to do", None),
             Failure::NotReady => ("the store is not ready to be used: its status says why", None),
-            _ => (&*error.message, None),
+            // Of this key alone.
+            Failure::Denied | Failure::Disabled => (&*error.message, None),
         };
         let message = if sentence.contains(key) { sentence.to_owned() } else { format!("{key}: {sentence}") };
         Self { reason: error.failure.reason(), message, retry_after }

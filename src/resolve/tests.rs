@@ -20,8 +20,8 @@ fn spec(yaml: &str) -> SecretReferenceSpec {
     serde_saphyr::from_str(&format!("storeRef: {{ name: s }}\n{yaml}")).unwrap()
 }
 
-/// A store in memory: key to properties; `!` in front of a key: it fails.
-struct World(BTreeMap<String, Result<BTreeMap<String, Property>, Failure>>);
+/// A store in memory: key to properties, or how it fails; and the keys that its lists lack.
+struct World(BTreeMap<String, Result<BTreeMap<String, Property>, Failure>>, Vec<&'static str>);
 
 impl World {
     fn new(keys: &[(&str, &[(&str, &str)])]) -> Self {
@@ -30,6 +30,7 @@ impl World {
             keys.iter()
                 .map(|(k, m)| (k.to_string(), Ok(m.iter().map(|(p, v)| (p.to_string(), text(v))).collect())))
                 .collect(),
+            Vec::new(),
         )
     }
 
@@ -38,12 +39,18 @@ impl World {
         self
     }
 
+    /// Lists lag behind, or are filtered: these keys are not in them.
+    fn unlisted(mut self, keys: &[&'static str]) -> Self {
+        self.1.extend(keys);
+        self
+    }
+
     fn answer(&self, read: &Read) -> Answer {
         match read {
             Read::List(prefix) => Answer::Listed(Arc::new(
                 self.0
                     .keys()
-                    .filter(|k| k.starts_with(prefix.as_str()))
+                    .filter(|k| k.starts_with(prefix.as_str()) && !self.1.contains(&k.as_str()))
                     .map(|k| StoreKey::verbatim(k.as_str()))
                     .collect(),
             )),
@@ -127,6 +134,25 @@ fn only_a_certain_not_found_falls_back() {
 }
 
 #[test]
+fn a_tenant_is_told_its_keys_trouble_and_not_the_platforms() {
+    let told = |failure| World::new(&[]).failing("acme--db", failure).problem(DB).1;
+    for failure in [Failure::Denied, Failure::Disabled] {
+        assert!(told(failure).contains("it broke"), "{failure:?}");
+    }
+    for failure in [
+        Failure::Unauthenticated,
+        Failure::RateLimited(None),
+        Failure::Unavailable,
+        Failure::CircuitOpen,
+        Failure::Misconfigured,
+        Failure::NotReady,
+    ] {
+        let message = told(failure);
+        assert!(message.starts_with("acme--db: the store ") && !message.contains("it broke"), "{message}");
+    }
+}
+
+#[test]
 fn scopes_and_versions() {
     let world = World::new(&[
         ("acme--db", &[("value", "own")]),
@@ -195,6 +221,46 @@ fn data_from_and_precedence() {
         world.problem("dataFrom: [{ extract: { name: gone } }]\ndata: [{ key: A, value: a }]").0,
         Reason::SecretNotFound
     );
+}
+
+#[test]
+fn a_list_decides_nothing_about_scopes() {
+    let find = "dataFrom: [{ find: { prefix: payments- } }]";
+    let both =
+        || World::new(&[("acme--payments-x", &[("value", "own")]), ("GLOBAL--payments-x", &[("value", "shared")])]);
+    assert_eq!(both().data(find)["payments-x"], "own");
+    assert_eq!(both().unlisted(&["acme--payments-x"]).data(find)["payments-x"], "own", "read, not concluded");
+    let failing = both().failing("acme--payments-x", Failure::Denied).unlisted(&["acme--payments-x"]);
+    assert_eq!(failing.problem(find).0, Reason::PermissionDenied, "an error never falls back");
+
+    let deleted =
+        World::new(&[("GLOBAL--payments-x", &[("value", "shared")]), ("acme--payments-y", &[("value", "y")])]);
+    let (resolved, answers) = deleted.run(&spec(find), &tenant());
+    let own = StoreKey::verbatim("acme--payments-x");
+    assert_eq!(resolved.unwrap().fallbacks, [own.clone()], "a second look is needed before it is written");
+    let table = reads(&spec(find), &tenant(), &SCHEME, &answers);
+    assert!(table.contains(&Read::Key(own, None)), "its return is noticed: {table:?}");
+    assert_eq!(table.len(), 2 + 2 + 1, "two lists, both scopes of x, and what y has of its own");
+
+    let stale = both().unlisted(&["GLOBAL--payments-x"]);
+    assert_eq!(World(BTreeMap::new(), vec![]).problem(find).0, Reason::SecretNotFound);
+    assert_eq!(stale.data(find)["payments-x"], "own");
+}
+
+#[test]
+fn a_scope_that_cannot_spell_a_found_name_does_not_hide_it() {
+    let scheme = Scheme { max_len: "GLOBAL--payments-x".len(), ..SCHEME };
+    let long = Tenant { org: Some(Org::new("organisation").unwrap()), global: true };
+    let mut answers = Answers::new();
+    let world = World::new(&[("GLOBAL--payments-x", &[("value", "shared")])]);
+    let spec = spec("dataFrom: [{ find: { prefix: payments- } }]");
+    loop {
+        match resolve(&spec, &long, &scheme, &answers) {
+            Step::Ask(reads) => answers.extend(reads.into_iter().map(|r| (r.clone(), world.answer(&r)))),
+            Step::Done(resolved) => break assert_eq!(resolved.data["payments-x"].expose(), b"shared"),
+            Step::Failed(problem) => panic!("{problem:?}"),
+        }
+    }
 }
 
 #[test]
