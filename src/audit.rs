@@ -29,7 +29,7 @@ const QUEUE: usize = 16 * 1024;
 pub struct AuditEvent {
     /// RFC 3339.
     pub timestamp: Timestamp,
-    /// Who asked: `SecretReference/acme-prod/payments`, a user, the operator itself.
+    /// Who asked: `SecretReference/acme-prod/payments`, a user, `operator/POD` for what goes to a store.
     pub requester_id: String,
     /// Provider, store and store key: `vault/platform/acme--db-password`.
     pub secret_path: String,

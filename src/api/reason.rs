@@ -103,6 +103,11 @@ impl Reason {
         matches!(self, Self::InvalidReference | Self::OrgMismatch | Self::TargetConflict)
     }
 
+    /// The trouble is the store's, and is told there: no Event on its references.
+    pub const fn is_the_stores(self) -> bool {
+        self.is_store_wide() || matches!(self, Self::StoreNotReady | Self::StoreMisconfigured)
+    }
+
     /// The trouble is the store's as a whole, not one key's: its references follow the store's probes.
     pub const fn is_store_wide(self) -> bool {
         matches!(self, Self::AuthenticationFailed | Self::RateLimited | Self::StoreUnavailable)

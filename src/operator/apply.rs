@@ -1,9 +1,11 @@
 //! Writes: the only place that changes something on the cluster. Dumb: it does what the plan says, under its
 //! preconditions, with a deadline on every request, and only while this replica leads.
 
+mod refusal;
+
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client,
     api::{DeleteParams, PartialObjectMeta, Patch, PatchParams, Preconditions},
@@ -17,7 +19,7 @@ use super::{
     lease::Leadership,
     model::Reference,
     plan::{Write, foreign},
-    target::{self, MANAGER, Ownership, Precondition, TargetMeta, data_keys, manager},
+    target::{self, MANAGER, Ownership, Precondition, TargetMeta, manager},
 };
 use crate::{
     api::{CreationPolicy, Reason, SecretReference, SecretReferenceStatus},
@@ -26,8 +28,18 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// How long the API server may take.
+/// How long the API server may take to answer a question.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long it may take for a write: one that is sent at the very end of a term has ended before another replica may
+/// lead, which is [`lease::LEASE`](super::lease::LEASE) less [`lease::DEADLINE`](super::lease::DEADLINE) later.
+const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The longest wait before a request is sent a second time, whatever the API server asks for.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// How often the same thing is tried against someone who writes at the same time.
+const TRIES: usize = 4;
 
 /// Why the API server was asked in vain.
 #[derive(Debug, Error)]
@@ -36,10 +48,10 @@ pub enum ApiError {
     #[error("this replica does not lead")]
     NotLeading,
     /// No answer in time.
-    #[error("the API server did not answer within {} seconds", DEADLINE.as_secs())]
+    #[error("the API server did not answer in time")]
     Timeout,
     /// It answered with an error.
-    #[error("the API server refused: {} {}", .0.code, .0.reason)]
+    #[error("the API server refused: {}", refusal::code(.0))]
     Refused(Box<Status>),
     /// It could not be asked, or its answer could not be read. The cause is not shown: it may quote the answer.
     #[error("the API server could not be asked")]
@@ -54,6 +66,22 @@ impl ApiError {
             _ => None,
         }
     }
+
+    /// The same request may succeed later, without anybody mending anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::NotLeading => false,
+            Self::Timeout | Self::Transport => true,
+            Self::Refused(status) => matches!(status.code, 409 | 429 | 500..),
+        }
+    }
+
+    /// How long to wait before the request is sent again, if it was not carried out for want of time.
+    fn come_back(&self) -> Option<Duration> {
+        let Self::Refused(status) = self else { return None };
+        let after = status.details.as_ref().map_or(0, |d| d.retry_after_seconds).max(1);
+        matches!(status.code, 429 | 503 | 504).then(|| Duration::from_secs(after.into()).min(LONGEST_WAIT))
+    }
 }
 
 /// The one writer.
@@ -67,6 +95,15 @@ pub struct Writer {
     pub metrics: Arc<Metrics>,
 }
 
+/// What came of giving merged keys back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// Nothing of the reference is left in the Secret.
+    Done,
+    /// The Secret itself is gone, or is another one now.
+    Gone,
+}
+
 /// What came of a write of the target.
 #[derive(Debug)]
 pub struct Written {
@@ -77,6 +114,11 @@ pub struct Written {
 }
 
 impl Writer {
+    /// Whether this replica leads.
+    pub fn leads(&self) -> bool {
+        self.leadership.borrow().is_leading()
+    }
+
     /// One request: fenced, bounded, counted.
     ///
     /// # Errors
@@ -87,10 +129,12 @@ impl Writer {
         kind: &'static str,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, ApiError> {
-        if verb != "get" && !self.leadership.borrow().is_leading() {
+        let reads = matches!(verb, "get" | "list");
+        if !reads && !self.leads() {
             return Err(ApiError::NotLeading);
         }
-        let result = match tokio::time::timeout(DEADLINE, request).await {
+        let deadline = if reads { DEADLINE } else { WRITE_DEADLINE };
+        let result = match tokio::time::timeout(deadline, request).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(kube::Error::Api(status))) => Err(ApiError::Refused(status)),
             Ok(Err(_)) => Err(ApiError::Transport),
@@ -106,6 +150,23 @@ impl Writer {
         result
     }
 
+    /// [`Self::call`], and once more when the API server says to come back: leadership is asked for each of the two, so
+    /// the client below must not retry by itself.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn call_again<T, F: Future<Output = kube::Result<T>>>(
+        &self,
+        verb: &'static str,
+        kind: &'static str,
+        mut request: impl FnMut() -> F,
+    ) -> Result<T, ApiError> {
+        let first = self.call(verb, kind, request()).await;
+        let Some(wait) = first.as_ref().err().and_then(ApiError::come_back) else { return first };
+        tokio::time::sleep(wait).await;
+        self.call(verb, kind, request()).await
+    }
+
     /// Makes the target what the plan says.
     ///
     /// # Errors
@@ -113,15 +174,15 @@ impl Writer {
     pub async fn write(&self, reference: &Reference, write: &Write) -> Result<Written, Problem> {
         let mut precondition = write.precondition.clone();
         // Each turn learns one thing: that it exists after all, that it is gone after all, that it is another one now.
-        for _ in 0..4 {
+        for _ in 0..TRIES {
             if write.policy == CreationPolicy::Merge {
                 precondition = Precondition::Uid(self.merge_into(reference, &write.desired.data).await?);
             }
             let force = write.policy != CreationPolicy::Merge;
             match self.patch(reference, write, &precondition, force).await {
-                Ok(meta) => {
+                Ok(mut meta) => {
                     if write.policy == CreationPolicy::Adopt {
-                        self.drop_foreign_keys(reference, write, &meta).await?;
+                        meta = self.drop_foreign_keys(reference, write, meta).await?;
                     }
                     return Ok(Written { meta: TargetMeta::new(&meta), created: precondition == Precondition::Absent });
                 }
@@ -144,7 +205,7 @@ impl Writer {
                         precondition = Precondition::Absent;
                     }
                     (Some(422), Precondition::Uid(_)) if names_uid(&error) => precondition = Precondition::Absent,
-                    _ => return Err(rejected(&error, reference, &write.desired.data)),
+                    _ => return Err(rejected(&error, reference)),
                 },
             }
         }
@@ -165,15 +226,15 @@ impl Writer {
         let params = PatchParams::apply(&manager(&reference.key.name, write.policy));
         let params = if force { params.force() } else { params };
         let body = Patch::Apply(write.desired.body(reference, &write.stamp, precondition));
-        let meta = self.call("patch", "secrets", api.patch_metadata(&reference.target, &params, &body)).await?;
+        let meta = self.call_again("patch", "secrets", || api.patch_metadata(&reference.target, &params, &body)).await?;
         Ok(meta.metadata)
     }
 
     async fn look(&self, reference: &Reference) -> Result<Option<ObjectMeta>, Problem> {
         let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &reference.key.namespace);
-        match self.call("get", "secrets", api.get_metadata_opt(&reference.target)).await {
+        match self.call_again("get", "secrets", || api.get_metadata_opt(&reference.target)).await {
             Ok(found) => Ok(found.map(|f| f.metadata)),
-            Err(error) => Err(rejected(&error, reference, &Default::default())),
+            Err(error) => Err(rejected(&error, reference)),
         }
     }
 
@@ -196,20 +257,26 @@ impl Writer {
     }
 
     /// Adoption takes over all former keys: what is outside the spec goes.
-    async fn drop_foreign_keys(&self, reference: &Reference, write: &Write, meta: &ObjectMeta) -> Result<(), Problem> {
-        let foreign: Vec<String> =
-            data_keys(meta).into_iter().filter(|k| !write.desired.data.contains_key(k)).collect();
+    async fn drop_foreign_keys(
+        &self,
+        reference: &Reference,
+        write: &Write,
+        meta: ObjectMeta,
+    ) -> Result<ObjectMeta, Problem> {
+        let mut foreign = target::adopted_keys(&meta, &reference.key.name);
+        foreign.retain(|k| !write.desired.data.contains_key(k));
         if foreign.is_empty() {
-            return Ok(());
+            return Ok(meta);
         }
         let nulls: serde_json::Map<_, _> = foreign.into_iter().map(|k| (k, serde_json::Value::Null)).collect();
-        let patch = json!({ "metadata": { "uid": meta.uid }, "data": nulls });
+        let patch = Patch::Merge(json!({ "metadata": { "uid": meta.uid }, "data": nulls }));
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &reference.key.namespace);
         let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-        let patch = Patch::Merge(patch);
-        let request = api.patch_metadata(&reference.target, &params, &patch);
-        self.call("patch", "secrets", request).await.map_err(|e| rejected(&e, reference, &write.desired.data))?;
-        Ok(())
+        let done = self
+            .call_again("patch", "secrets", || api.patch_metadata(&reference.target, &params, &patch))
+            .await
+            .map_err(|e| rejected(&e, reference))?;
+        Ok(done.metadata)
     }
 
     /// Takes the target away: a Secret of ours whole, merged keys one by one.
@@ -222,41 +289,69 @@ impl Writer {
         target: &TargetMeta,
         policy: CreationPolicy,
     ) -> Result<(), Problem> {
+        if policy == CreationPolicy::Merge {
+            let (namespace, name) = (&reference.key.namespace, &reference.key.name);
+            let released = self.release(namespace, &reference.target, name, &target.uid).await;
+            return released.map(|_| ()).map_err(|e| rejected(&e, reference));
+        }
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &reference.key.namespace);
-        let done = if policy == CreationPolicy::Merge {
-            self.release(&reference.key.namespace, &reference.target, &reference.key.name, &target.uid).await
-        } else {
-            let preconditions = Preconditions { uid: Some(target.uid.clone()), resource_version: None };
-            let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-            self.call("delete", "secrets", api.delete(&reference.target, &params)).await.map(|_| ())
-        };
-        match done {
-            Err(error) if !matches!(error.code(), Some(404 | 409)) => {
-                Err(rejected(&error, reference, &Default::default()))
-            }
+        let preconditions = Preconditions { uid: Some(target.uid.clone()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        match self.call_again("delete", "secrets", || api.delete(&reference.target, &params)).await {
+            Err(error) if !matches!(error.code(), Some(404 | 409)) => Err(rejected(&error, reference)),
             _ => Ok(()),
         }
     }
 
-    /// Gives back everything that a merging reference of this name holds in a Secret.
+    /// Gives back everything that a merging reference of this name holds in a Secret. What [`ApiError::is_transient`]
+    /// names can be tried again.
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn release(&self, namespace: &str, secret: &str, reference: &str, uid: &str) -> Result<(), ApiError> {
+    pub async fn release(
+        &self,
+        namespace: &str,
+        secret: &str,
+        reference: &str,
+        uid: &str,
+    ) -> Result<Released, ApiError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.release_as_seen(namespace, secret, reference, uid).await {
+                Err(error) if error.code() == Some(404) => return Ok(Released::Gone),
+                // Someone wrote in between, and may hold now what nobody else held.
+                Err(error) if error.code() == Some(409) && tries < TRIES => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn release_as_seen(
+        &self,
+        namespace: &str,
+        secret: &str,
+        reference: &str,
+        uid: &str,
+    ) -> Result<Released, ApiError> {
         let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), namespace);
         let manager = manager(reference, CreationPolicy::Merge);
-        let found = self.call("get", "secrets", api.get_metadata_opt(secret)).await?.map(|f| f.metadata);
-        let Some(meta) = found.filter(|m| m.uid.as_deref() == Some(uid)) else { return Ok(()) };
+        let found = self.call_again("get", "secrets", || api.get_metadata_opt(secret)).await?.map(|f| f.metadata);
+        let Some(mut meta) = found.filter(|m| m.uid.as_deref() == Some(uid)) else { return Ok(Released::Gone) };
         let keys = target::held_alone(&meta, &manager);
         if !keys.is_empty() {
             let nulls: serde_json::Map<_, _> = keys.into_iter().map(|k| (k, serde_json::Value::Null)).collect();
             let params = PatchParams { field_manager: Some(manager.clone()), ..PatchParams::default() };
-            let patch = Patch::Merge(json!({ "metadata": { "uid": uid }, "data": nulls }));
-            self.call("patch", "secrets", api.patch_metadata(secret, &params, &patch)).await?;
+            let as_seen = json!({ "uid": uid, "resourceVersion": meta.resource_version });
+            let patch = Patch::Merge(json!({ "metadata": as_seen, "data": nulls }));
+            let patched = self.call_again("patch", "secrets", || api.patch_metadata(secret, &params, &patch)).await?;
+            meta = patched.metadata;
         }
-        let body = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": secret, "uid": uid } });
+        let as_seen = json!({ "name": secret, "uid": uid, "resourceVersion": meta.resource_version });
+        let body = Patch::Apply(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": as_seen }));
         let params = PatchParams::apply(&manager);
-        self.call("patch", "secrets", api.patch_metadata(secret, &params, &Patch::Apply(body))).await.map(|_| ())
+        self.call_again("patch", "secrets", || api.patch_metadata(secret, &params, &body)).await?;
+        Ok(Released::Done)
     }
 
     /// Writes a status, if it is another one; answers the object's new numeric version.
@@ -275,8 +370,9 @@ impl Writer {
         let api: Api<SecretReference> = Api::namespaced(self.client.clone(), &reference.key.namespace);
         let patch = json!({ "metadata": { "uid": *reference.uid }, "status": merge_patch(old, new) });
         let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
-        let request = api.patch_status(&reference.key.name, &params, &patch);
-        let object = self.call("patch", "secretreferences/status", request).await?;
+        let object = self
+            .call_again("patch", "secretreferences/status", || api.patch_status(&reference.key.name, &params, &patch))
+            .await?;
         Ok(Some(super::model::version(&object.metadata)))
     }
 }
@@ -295,9 +391,12 @@ pub fn merge_patch<T: serde::Serialize>(old: &T, new: &T) -> serde_json::Value {
 /// A merge met a key that someone else holds: names it.
 fn key_conflict(error: &ApiError, target: &str) -> Option<Problem> {
     let ApiError::Refused(status) = error else { return None };
+    if refusal::by_admission(status).is_some() {
+        return None;
+    }
     let causes = &status.details.as_ref()?.causes;
     let conflicts = causes.iter().filter(|c| c.reason == "FieldManagerConflict");
-    let fields: Vec<&str> = conflicts.map(|c| c.field.trim_start_matches('.')).collect();
+    let fields: Vec<&str> = conflicts.map(|c| refusal::field(&c.field).unwrap_or("some of it")).collect();
     if fields.is_empty() {
         return None;
     }
@@ -317,7 +416,7 @@ fn names_uid(error: &ApiError) -> bool {
 }
 
 /// The row of the failure table, without whatever the answer might quote of the data.
-fn rejected(error: &ApiError, reference: &Reference, data: &BTreeMap<String, SecretValue>) -> Problem {
+fn rejected(error: &ApiError, reference: &Reference) -> Problem {
     let target = &reference.target;
     let ApiError::Refused(status) = error else {
         return Problem::new(
@@ -325,28 +424,22 @@ fn rejected(error: &ApiError, reference: &Reference, data: &BTreeMap<String, Sec
             format!("Secret {target} was not written: {error}; the operator tries again"),
         );
     };
-    // A key that its type refuses is named in the same way as one that cannot be changed: the text tells.
+    // A key that its type refuses is named in the same way as one that cannot be changed: the text tells. It is not shown.
     let mut causes = status.details.iter().flat_map(|d| &d.causes);
     let fixed = causes.any(|c| c.message.contains("immutable")) || status.message.contains("immutable");
-    if status.code == 422 && fixed {
+    if status.code == 422 && fixed && refusal::by_admission(status).is_none() {
         let message = format!(
             "Secret {target} cannot follow: its type or its content is immutable: delete it, and it is written anew"
         );
         return Problem::new(Reason::TargetImmutable, message);
     }
-    let said = if quotes(&status.message, data) { "(not shown: the answer quotes a value)" } else { &status.message };
-    let said: String = said.chars().take(512).collect();
+    let said = refusal::shown(status);
     Problem::new(
         Reason::TargetRejected,
         format!("Secret {target} was refused by the API server: {said}; mend that, the operator tries again"),
     )
 }
 
-/// Whether a text holds one of the values, plain or encoded: admission webhooks may quote what they refuse.
-fn quotes(text: &str, data: &BTreeMap<String, SecretValue>) -> bool {
-    data.values().filter(|v| v.len() >= 4).any(|value| {
-        let plain = value.expose_str().is_some_and(|v| text.contains(v));
-        let encoded = serde_json::to_string(&ByteString(value.expose().to_vec())).unwrap_or_default();
-        plain || text.contains(encoded.trim_matches('"'))
-    })
-}
+#[cfg(test)]
+#[path = "apply/tests.rs"]
+mod tests;

@@ -122,7 +122,8 @@ pub fn follow_store(o: &Observed<'_>, health: &Health, now: Timestamp) -> Secret
             org: status.org.clone(),
             in_place: status.target.is_some(),
         };
-        return conclude(o, &attempt, health, now);
+        let handled = status.last_handled_sync_now;
+        return SecretReferenceStatus { last_handled_sync_now: handled, ..conclude(o, &attempt, health, now) };
     }
     set(&mut status.conditions, store_healthy(health, o.reference.generation), now);
     status

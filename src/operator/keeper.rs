@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream::BoxStream};
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
     Api, Client, ResourceExt,
@@ -13,7 +13,7 @@ use kube::{
 use tokio::{
     sync::mpsc::{self, UnboundedSender},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
@@ -27,14 +27,17 @@ use crate::{
     audit::Audit,
     naming::Scheme,
     stores::{
-        Change, StoreError, connect,
-        credentials::ClusterCredentials,
+        Change, Store, StoreError, connect,
+        credentials::{ClusterCredentials, Remembering, certainly},
         layers::{Cache, Identity, Layers},
         scheme, settings,
         settings::{Settings, provider_name},
     },
     telemetry::Metrics,
 };
+
+/// How long until upkeep that was not answered, or a credential that could not be read, is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// A store object as the operator keeps it.
 #[derive(Clone, Debug)]
@@ -57,7 +60,15 @@ pub struct StoreObject {
     pub status: StoreStatus,
 }
 
+/// One generation of one store object; a store that is made anew begins with the same generation, and another uid.
+pub type Era = (Arc<str>, i64);
+
 impl StoreObject {
+    /// Which object and generation this is.
+    pub fn era(&self) -> Era {
+        (self.uid.clone(), self.generation)
+    }
+
     /// The platform's.
     pub fn platform(object: &ClusterSecretStore) -> Self {
         let spec = &object.spec;
@@ -141,7 +152,7 @@ impl StoreObject {
 
 /// What a keeper has to say.
 pub enum News {
-    /// A new session, with empty layers around it.
+    /// A new session, with the layers around it.
     Connected(Arc<Layers>),
     /// How the store is.
     Probed(Result<Capabilities, StoreError>),
@@ -162,6 +173,8 @@ pub struct Household {
     pub metrics: Arc<Metrics>,
     /// The audit sink.
     pub audit: Arc<Audit>,
+    /// Who asks stores, in audit events.
+    pub operator: Arc<str>,
     /// The operator's ServiceAccount, where it cannot be found out.
     pub service_account: Option<(String, String)>,
     /// Where credentials are that name no namespace.
@@ -170,10 +183,10 @@ pub struct Household {
 
 /// Keeps one generation of one store, until it is aborted.
 pub async fn keep(house: Household, name: StoreName, object: StoreObject) {
-    let generation = object.generation;
+    let era = object.era();
     let tell = |news| {
         // The engine is gone only when the process ends.
-        let _ = house.tell.send(Message::Keeper(name.clone(), generation, news));
+        let _ = house.tell.send(Message::Keeper(name.clone(), era.clone(), news));
     };
     let mut watches = JoinSet::new();
     let (changed, mut credentials) = mpsc::channel(1);
@@ -182,12 +195,17 @@ pub async fn keep(house: Household, name: StoreName, object: StoreObject) {
     }
     let mut ticks = interval(object.settings.health_check_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last: Option<Arc<Layers>> = None;
     loop {
         match open(&house, &name, &object).await {
-            Ok(layers) => {
-                let layers = Arc::new(layers);
+            Ok(session) => {
+                let layers = match &last {
+                    Some(last) => last.renewed(session.store.clone()),
+                    None => around(&house, &name, &object, session.store.clone()),
+                };
+                let layers = last.insert(Arc::new(layers));
                 tell(News::Connected(layers.clone()));
-                serve(&layers, &mut ticks, &mut credentials, &tell).await;
+                serve(layers, &mut ticks, session.replaced(&mut credentials), &tell).await;
             }
             Err(error) => {
                 tell(News::Probed(Err(error)));
@@ -200,31 +218,75 @@ pub async fn keep(house: Household, name: StoreName, object: StoreObject) {
     }
 }
 
-/// Probes and upkeep of one session; ends when a credential changed.
+/// Probes, upkeep and news of one session, none of which waits for another; ends when `replaced` does.
 async fn serve(
     layers: &Layers,
     ticks: &mut tokio::time::Interval,
-    credentials: &mut mpsc::Receiver<()>,
+    replaced: impl Future<Output = ()>,
     tell: &impl Fn(News),
 ) {
-    let store = layers.store().clone();
-    let mut changes: BoxStream<'static, Change> = store.watch().unwrap_or_else(|| futures::stream::pending().boxed());
-    let mut upkeep = Instant::now();
     ticks.reset_immediately();
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => tell(News::Probed(layers.probe().await)),
-            () = sleep_until(upkeep) => {
-                let next = store.maintain().await.unwrap_or(Duration::from_secs(3600));
-                upkeep = Instant::now() + next.max(Duration::from_secs(1));
-            }
-            Some(change) = changes.next() => tell(News::Changed(change)),
-            _ = credentials.recv() => return,
+    let probes = async {
+        loop {
+            ticks.tick().await;
+            tell(News::Probed(layers.probe().await));
         }
+    };
+    let upkeep = async {
+        loop {
+            // It holds the session: a server that does not answer must not keep it from reads and probes.
+            let next = timeout(layers.settings().timeout, layers.store().maintain()).await;
+            sleep(next.map_or(AGAIN, |next| next.unwrap_or(Duration::from_secs(3600))).max(Duration::from_secs(1))).await;
+        }
+    };
+    let changes = async {
+        if let Some(mut changes) = layers.store().watch() {
+            while let Some(change) = changes.next().await {
+                tell(News::Changed(change));
+            }
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = probes => {}
+        () = upkeep => {}
+        () = changes => {}
+        () = replaced => {}
     }
 }
 
-async fn open(house: &Household, name: &StoreName, object: &StoreObject) -> Result<Layers, StoreError> {
+/// A store with what its session stands on.
+struct Session {
+    store: Arc<dyn Store>,
+    credentials: Arc<Remembering<ClusterCredentials>>,
+    ca: Option<(CaRef, String)>,
+}
+
+impl Session {
+    /// Waits until its credential or CA is another one. `noticed`: something about their objects is.
+    async fn replaced(&self, noticed: &mut mpsc::Receiver<()>) {
+        while noticed.recv().await.is_some() {
+            loop {
+                match self.changed().await {
+                    Ok(true) => return,
+                    Ok(false) => break,
+                    Err(_) => sleep(AGAIN).await,
+                }
+            }
+        }
+    }
+
+    async fn changed(&self) -> Result<bool, StoreError> {
+        if let Some((source, before)) = &self.ca
+            && certainly(self.credentials.inner().ca_bundle(source).await)?.as_ref() != Some(before)
+        {
+            return Ok(true);
+        }
+        self.credentials.changed().await
+    }
+}
+
+async fn open(house: &Household, name: &StoreName, object: &StoreObject) -> Result<Session, StoreError> {
     let credentials = match &name.namespace {
         Some(namespace) => ClusterCredentials::tenant(house.client.clone(), namespace.to_string()),
         None => ClusterCredentials::platform(
@@ -243,29 +305,36 @@ async fn open(house: &Household, name: &StoreName, object: &StoreObject) -> Resu
     let inline =
         p.vault.as_ref().and_then(|v| v.ca_bundle.clone()).or(p.infisical.as_ref().and_then(|i| i.ca_bundle.clone()));
     let ca = match ca_ref {
-        Some(source) => Some(credentials.ca_bundle(source).await?),
-        None => inline,
+        Some(source) => Some((source.clone(), credentials.ca_bundle(source).await?)),
+        None => None,
     };
-    let store = connect(p, ca, Arc::new(credentials), Some(house.client.clone()))?;
+    let trusted = ca.as_ref().map(|(_, pem)| pem.clone()).or(inline);
+    let credentials = Arc::new(Remembering::new(credentials));
+    let store = connect(p, trusted, credentials.clone(), Some(house.client.clone()))?;
+    Ok(Session { store, credentials, ca })
+}
+
+fn around(house: &Household, name: &StoreName, object: &StoreObject, store: Arc<dyn Store>) -> Layers {
     let identity = Identity {
         kind: name.kind(),
         namespace: name.namespace.as_deref().map(str::to_owned),
         name: name.name.to_string(),
         uid: object.uid.to_string(),
         generation: object.generation,
-        provider: provider_name(p),
+        provider: provider_name(&object.provider),
     };
-    Ok(Layers::new(
+    Layers::new(
         identity,
         store,
         object.settings.clone(),
         house.cache.clone(),
         house.metrics.clone(),
         house.audit.clone(),
-    ))
+        house.operator.clone(),
+    )
 }
 
-/// Tells when a credential's object changes, metadata alone; what it was at first is no change.
+/// Tells when a credential's object may have changed, metadata alone.
 async fn watch_credential(client: Client, source: (CaRefKind, String, String), changed: mpsc::Sender<()>) {
     let (kind, namespace, name) = source;
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
@@ -291,7 +360,10 @@ async fn follow<K: ResourceExt>(
         let now = match event {
             Ok(watcher::Event::InitApply(object) | watcher::Event::Apply(object)) => object.resource_version(),
             Ok(watcher::Event::InitDone) => {
-                listed = true;
+                if !std::mem::replace(&mut listed, true) {
+                    // What was read before the watch began may be older.
+                    let _ = changed.try_send(());
+                }
                 continue;
             }
             Ok(watcher::Event::Delete(_) | watcher::Event::Init) | Err(_) => continue,
@@ -303,3 +375,7 @@ async fn follow<K: ResourceExt>(
         known = now;
     }
 }
+
+#[cfg(test)]
+#[path = "keeper/tests.rs"]
+mod tests;

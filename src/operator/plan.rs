@@ -15,8 +15,9 @@ use crate::{
     api::{
         CreationPolicy, DeletionPolicy, OnRevoke, Reason, Restart, SecretReferenceSpec, SecretReferenceStatus, Tenancy,
     },
-    naming::{Scheme, StoreKey},
-    resolve::{self, Policy, Problem, Resolved, Tenant},
+    naming::{Owner, Scheme, StoreKey},
+    refresh::State,
+    resolve::{self, Policy, Problem, Read, Resolved, Tenant},
 };
 
 /// The most that a Secret can hold, in bytes of data.
@@ -134,7 +135,8 @@ pub fn halt(o: &Observed<'_>, problem: Problem) -> Action {
     let unclaimed = SecretReferenceSpec { org: None, ..o.spec.clone() };
     let bound = tenancy::bind(tenancy, o.labels, &unclaimed, "").ok();
     let changed_from = bound.as_ref().and_then(|tenant| Some((org_changed(o, tenant)?, tenant)));
-    let lost = changed_from.is_some() || matches!(problem.reason, Reason::OrgNotBound | Reason::StoreNotFound);
+    // Not the reason: a spec may say OrgNotBound of itself, and loses nothing by that.
+    let lost = changed_from.is_some() || bound.is_none();
     let problem = match changed_from {
         Some((stamp, tenant)) if problem.reason != Reason::OrgMismatch => changed(stamp, tenant, Some(&problem)),
         _ => problem,
@@ -143,8 +145,46 @@ pub fn halt(o: &Observed<'_>, problem: Problem) -> Action {
 }
 
 fn revoke_or_leave(o: &Observed<'_>, problem: Problem, revoke: bool) -> Action {
-    let ours = o.target.is_some_and(|t| t.stamp(&o.reference.key.name).is_some());
+    let ours = o.target.is_some_and(|t| {
+        let policy = o.spec.creation_policy();
+        t.stamp(&o.reference.key.name).is_some() && t.ownership(o.reference, policy) == Ownership::Ours
+    });
     if revoke && ours { Action::Revoke(problem) } else { Action::Leave(problem) }
+}
+
+/// Organisation keys whose absence is not to be fallen back from yet. `before`: those that the key table saw resolve
+/// before, and gone only once; `confirmed`: those that it saw gone twice. What the table has forgotten (it does not
+/// survive the process) the stamp tells: a key that was there when the target was last written, for the same spec.
+pub fn doubted(
+    o: &Observed<'_>,
+    tenant: &Tenant,
+    resolved: &Resolved,
+    before: &[StoreKey],
+    confirmed: &[StoreKey],
+) -> Vec<StoreKey> {
+    let stamp = o.target.and_then(|t| t.stamp(&o.reference.key.name));
+    let stamp = stamp.filter(|s| {
+        s.key_id == o.prints.id() && s.uid == *o.reference.uid && s.generation == o.reference.generation
+    });
+    // A name that was found by its prefix may be new: only what the spec names was asked for then, too.
+    let named = named_keys(o, tenant);
+    let was_there = |key: &StoreKey| {
+        let absent = |s: &Stamp| o.prints.source(&s.uid, &Read::Key(key.clone(), None), &State::Absent);
+        named.contains(key) && stamp.is_some_and(|s| !s.sources.contains(&absent(s)))
+    };
+    // Without an interval there is no second look.
+    let looks_again = !o.spec.refresh_interval().is_zero();
+    let doubt = |k: &&StoreKey| before.contains(k) || (looks_again && was_there(k) && !confirmed.contains(k));
+    resolved.fallbacks.iter().filter(doubt).cloned().collect()
+}
+
+/// The organisation's keys of the names that the spec spells out.
+fn named_keys(o: &Observed<'_>, tenant: &Tenant) -> Vec<StoreKey> {
+    let (StoreSeen::Found { scheme, .. }, Some(org)) = (o.store, &tenant.org) else { return Vec::new() };
+    let owner = Owner::Org(org.clone());
+    let data = o.spec.data().iter().filter_map(|d| d.secret_ref.as_ref()).map(|s| &s.name);
+    let extracted = o.spec.data_from().iter().filter_map(|d| d.extract.as_ref()).map(|e| &e.name);
+    data.chain(extracted).filter_map(|n| scheme.name(n).and_then(|n| scheme.key(&owner, &n)).ok()).collect()
 }
 
 /// What to do with what was resolved.
@@ -192,6 +232,7 @@ pub fn plan(
         sources,
         values: values.clone(),
         org: tenant.org.as_ref().map(ToString::to_string),
+        global: tenant.global,
         delete: o.spec.deletion_policy() == DeletionPolicy::Delete,
     };
     let known = o
@@ -200,7 +241,7 @@ pub fn plan(
         .filter(|s| s.key_id == stamp.key_id && s.uid == stamp.uid);
     if let Some(target) = o.target
         && target.ownership(o.reference, policy) == Ownership::Ours
-        && known.is_some_and(|k| k.target == stamp.target && k.fields == stamp.fields && k.org == stamp.org)
+        && known.is_some_and(|k| k.target == stamp.target && k.fields == stamp.fields && k.org == stamp.org && k.global == stamp.global)
         && !target.has_drifted(o.reference, policy)
     {
         return Action::InSync(resolved);

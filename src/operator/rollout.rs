@@ -4,8 +4,12 @@
 //! often it is tried, one change is one restart.
 
 use std::{
+    collections::BTreeMap,
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,7 +22,7 @@ use k8s_openapi::{
     },
 };
 use kube::{
-    Api, Client, ResourceExt,
+    Api, ResourceExt,
     api::{ListParams, ObjectMeta, Patch, PatchParams},
 };
 use serde::de::DeserializeOwned;
@@ -26,18 +30,21 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use super::apply::{ApiError, Writer};
 use crate::api::RESTART_ANNOTATION;
 
 /// In front of the annotation of a pod template that holds a target's last mark.
 const MARK_PREFIX: &str = "restart.secretref.dev";
-/// `kube` sets no timeout.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// Workloads in one answer.
 const PAGE: u32 = 500;
 /// At most five restarts a second in this process, however many targets change: the rest of the cluster has to follow.
 const PACE: Duration = Duration::from_millis(200);
 /// A workload's status changes while it rolls out, and with it its resourceVersion.
 const TRIES: u32 = 5;
+/// From one try at the whole to the next, doubling.
+const WAIT: Duration = Duration::from_secs(5);
+/// At most so long.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Why workloads were not restarted. Trying again is harmless: what has the mark already is left alone.
 #[derive(Debug, Error)]
@@ -72,15 +79,89 @@ pub enum RestartError {
     },
 }
 
-/// Restarts the Deployments, StatefulSets and DaemonSets of a namespace that opted in, consume the Secret `target` and do
-/// not have `mark` yet. Answers which, as `Deployment/web`.
-///
-/// `mark` stands in the pod template for everybody to read: it must tell nothing about a value.
+impl RestartError {
+    /// What was restarted all the same.
+    fn restarted(&self) -> &[String] {
+        match self {
+            Self::Forbidden { restarted, .. } | Self::Refused { restarted, .. } | Self::Unavailable { restarted, .. } => {
+                restarted
+            }
+        }
+    }
+}
+
+/// The order to restart what consumes a target. A later one for the same target overrides it, whatever becomes of that:
+/// an older mark never takes a newer one's place.
+#[derive(Debug)]
+pub struct Order {
+    target: (String, String),
+    number: u64,
+    mark: String,
+}
+
+/// The newest order for each target.
+static NEWEST: Mutex<BTreeMap<(String, String), u64>> = Mutex::new(BTreeMap::new());
+
+impl Order {
+    /// An order that overrides all earlier ones: to be made at once, in the order of the changes.
+    ///
+    /// `mark` stands in the pod template for everybody to read: it must tell nothing about a value.
+    pub fn new(namespace: &str, target: &str, mark: String) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let target = (namespace.to_owned(), target.to_owned());
+        let mut newest = NEWEST.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        newest.insert(target.clone(), number);
+        Self { target, number, mark }
+    }
+
+    fn is_newest(&self) -> bool {
+        NEWEST.lock().unwrap_or_else(PoisonError::into_inner).get(&self.target) == Some(&self.number)
+    }
+}
+
+impl Drop for Order {
+    fn drop(&mut self) {
+        let mut newest = NEWEST.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest.get(&self.target) == Some(&self.number) {
+            newest.remove(&self.target);
+        }
+    }
+}
+
+/// Carries an order out, and tells what was restarted and what cannot be. What may pass is tried again until it is done,
+/// this replica does not lead any more, or the target changes again.
+pub async fn carry_out(writer: &Writer, order: Order, mut tell: impl FnMut(Result<&[String], &RestartError>)) {
+    let mut wait = WAIT;
+    while order.is_newest() && writer.leads() {
+        match restart(writer, &order).await {
+            Ok(restarted) => return if restarted.is_empty() { () } else { tell(Ok(&restarted)) },
+            Err(error) => {
+                if !error.restarted().is_empty() {
+                    tell(Ok(error.restarted()));
+                }
+                let passes = matches!(error, RestartError::Unavailable { .. });
+                if !passes || wait == WAIT {
+                    tell(Err(&error));
+                }
+                if !passes {
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// Restarts the Deployments, StatefulSets and DaemonSets of a namespace that opted in, consume the order's target and do
+/// not have its mark yet. Answers which, as `Deployment/web`.
 ///
 /// # Errors
 /// When some could not be restarted; others may have been.
-pub async fn restart(client: &Client, namespace: &str, target: &str, mark: &str) -> Result<Vec<String>, RestartError> {
-    let run = Run { client, namespace, target, mark, annotation: annotation(target) };
+pub async fn restart(writer: &Writer, order: &Order) -> Result<Vec<String>, RestartError> {
+    let (namespace, target) = (order.target.0.as_str(), order.target.1.as_str());
+    let run = Run { writer, order, namespace, target, annotation: annotation(target) };
     let mut done = Done::default();
     let whole = async {
         run.kind::<Deployment>(&mut done).await?;
@@ -93,7 +174,7 @@ pub async fn restart(client: &Client, namespace: &str, target: &str, mark: &str)
         Err(Stop::Forbidden) => Err(RestartError::Forbidden { namespace, restarted }),
         Err(Stop::Unavailable(why)) => Err(RestartError::Unavailable { namespace, why, restarted }),
         Ok(()) if !refused.is_empty() => Err(RestartError::Refused { refused, restarted }),
-        Ok(()) => Ok(restarted),
+        Ok(()) | Err(Stop::Over) => Ok(restarted),
     }
 }
 
@@ -145,19 +226,22 @@ fn is_due(metadata: &ObjectMeta, template: &PodTemplateSpec, target: &str, annot
 trait Workload:
     kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + fmt::Debug + DeserializeOwned
 {
+    const PLURAL: &'static str;
     fn template(&self) -> Option<&PodTemplateSpec>;
 }
 
 macro_rules! workloads {
-    ($($kind:ty),*) => {$(
+    ($($kind:ty: $plural:literal),*) => {$(
         impl Workload for $kind {
+            const PLURAL: &'static str = $plural;
+
             fn template(&self) -> Option<&PodTemplateSpec> {
                 self.spec.as_ref().map(|spec| &spec.template)
             }
         }
     )*};
 }
-workloads!(Deployment, StatefulSet, DaemonSet);
+workloads!(Deployment: "deployments", StatefulSet: "statefulsets", DaemonSet: "daemonsets");
 
 /// What a workload is patched on.
 #[derive(PartialEq)]
@@ -177,19 +261,21 @@ struct Done {
 enum Stop {
     Forbidden,
     Unavailable(String),
+    /// It is not ours to do any more: another replica leads, or the target changed again.
+    Over,
 }
 
 struct Run<'a> {
-    client: &'a Client,
+    writer: &'a Writer,
+    order: &'a Order,
     namespace: &'a str,
     target: &'a str,
-    mark: &'a str,
     annotation: String,
 }
 
 impl Run<'_> {
     async fn kind<K: Workload>(&self, done: &mut Done) -> Result<(), Stop> {
-        let api: Api<K> = Api::namespaced(self.client.clone(), self.namespace);
+        let api: Api<K> = Api::namespaced(self.writer.client.clone(), self.namespace);
         // Listed to the end first: a page does not outlive the pace of its restarts.
         for due in self.due(&api, ListParams::default()).await? {
             let workload = format!("{}/{}", K::kind(&()), due.name);
@@ -205,14 +291,15 @@ impl Run<'_> {
     async fn due<K: Workload>(&self, api: &Api<K>, params: ListParams) -> Result<Vec<Due>, Stop> {
         let (mut params, mut due) = (params.limit(PAGE), Vec::new());
         loop {
-            let page = bounded(api.list(&params)).await?.map_err(|status| match status.code {
+            let answer = self.writer.call_again("list", K::PLURAL, || api.list(&params)).await;
+            let page = answered(answer)?.map_err(|status| match status.code {
                 403 => Stop::Forbidden,
                 code => Stop::Unavailable(format!("listing them failed with {code}")),
             })?;
             let is_due = |workload: &&K| {
                 workload
                     .template()
-                    .is_some_and(|template| is_due(workload.meta(), template, self.target, &self.annotation, self.mark))
+                    .is_some_and(|template| is_due(workload.meta(), template, self.target, &self.annotation, &self.order.mark))
             };
             due.extend(page.items.iter().filter(is_due).map(|workload| Due {
                 name: workload.name_any(),
@@ -231,12 +318,16 @@ impl Run<'_> {
         for _ in 0..TRIES {
             let patch = json!({
                 "metadata": { "uid": due.uid, "resourceVersion": due.version },
-                "spec": { "template": { "metadata": { "annotations": { &self.annotation: self.mark } } } },
+                "spec": { "template": { "metadata": { "annotations": { &self.annotation: self.order.mark } } } },
             });
             turn().await;
+            if !self.order.is_newest() {
+                return Err(Stop::Over);
+            }
             let params = PatchParams { field_manager: Some("secretref".to_owned()), ..PatchParams::default() };
-            let answer = bounded(api.patch_metadata(&due.name, &params, &Patch::Merge(&patch))).await?;
-            let code = match answer {
+            let patch = Patch::Merge(&patch);
+            let request = || api.patch_metadata(&due.name, &params, &patch);
+            let code = match answered(self.writer.call_again("patch", K::PLURAL, request).await)? {
                 Ok(_) => return Ok(Ok(true)),
                 Err(status) if status.is_not_found() => return Ok(Ok(false)),
                 // A policy answers 403 as well; missing rights are told in these words.
@@ -275,17 +366,12 @@ async fn turn() {
 
 /// The answer to one request, good or bad, if there is one in time. What the API server writes stays out of texts: it may
 /// repeat what stands in the workload.
-async fn bounded<T>(
-    request: impl Future<Output = kube::Result<T>>,
-) -> Result<Result<T, Box<kube::core::Status>>, Stop> {
-    match tokio::time::timeout(TIMEOUT, request).await {
-        Ok(Ok(answer)) => Ok(Ok(answer)),
-        Ok(Err(kube::Error::Api(status))) => Ok(Err(status)),
-        Ok(Err(kube::Error::SerdeError(_))) => {
-            Err(Stop::Unavailable("the API server's answer makes no sense".to_owned()))
-        }
-        Ok(Err(_)) => Err(Stop::Unavailable("the API server cannot be reached".to_owned())),
-        Err(_) => Err(Stop::Unavailable("the API server did not answer in time".to_owned())),
+fn answered<T>(answer: Result<T, ApiError>) -> Result<Result<T, Box<kube::core::Status>>, Stop> {
+    match answer {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(ApiError::Refused(status)) => Ok(Err(status)),
+        Err(ApiError::NotLeading) => Err(Stop::Over),
+        Err(error @ (ApiError::Timeout | ApiError::Transport)) => Err(Stop::Unavailable(error.to_string())),
     }
 }
 

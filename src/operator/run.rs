@@ -7,7 +7,7 @@ use kube::{Api, Client, Config, api::PostParams};
 use thiserror::Error;
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
 };
 
 use super::{
@@ -30,8 +30,9 @@ const FINGERPRINT_KEY: &str = "key";
 /// The Lease of the leader.
 const LEASE: &str = "secretref";
 
-/// How long the API server may say nothing on a watch; it ends them itself after five minutes or so.
-const SILENCE: Duration = Duration::from_secs(600);
+/// How long the API server may say nothing on a watch. Bookmarks come each minute; on idle watches one in three or so is
+/// left out, never two in a row.
+const SILENCE: Duration = Duration::from_secs(180);
 
 /// How long the syncs that are under way may take after the signal to stop.
 const GRACE: Duration = Duration::from_secs(20);
@@ -75,6 +76,22 @@ pub enum RunError {
     Serve(#[from] ServeError),
     #[error("no signal handler: {0}")]
     Signal(#[source] std::io::Error),
+    #[error("the engine ended by itself ({0}): the log has its last words; the operator has to be restarted")]
+    Engine(String),
+}
+
+impl RunError {
+    /// An engine that nobody told to stop has ended.
+    fn early(end: Result<(), JoinError>) -> Self {
+        Self::Engine(end.err().map_or_else(|| "without an error".to_owned(), |e| e.to_string()))
+    }
+}
+
+/// Has a connection end on which the API server says nothing for so long: it is dead, and nothing else would notice
+/// for many minutes. Only what it owes counts: not the time that a connection waited for its next request.
+fn notice_silence(config: &mut Config, silence: Duration) {
+    config.read_timeout = Some(silence);
+    config.reset_reader_on_write = true;
 }
 
 /// Runs the operator until SIGTERM or SIGINT.
@@ -84,8 +101,7 @@ pub enum RunError {
 pub async fn run(options: Options) -> Result<(), RunError> {
     let mut signals = Signals::new()?;
     let mut config = Config::infer().await.map_err(|e| RunError::NoCluster(Box::new(kube::Error::InferConfig(e))))?;
-    // Longer than any watch: a connection that says nothing at all is dead, and nothing else would notice.
-    config.read_timeout = Some(SILENCE);
+    notice_silence(&mut config, SILENCE);
     let namespace = options.own_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config.clone()).map_err(|e| RunError::NoCluster(Box::new(e)))?;
 
@@ -107,12 +123,14 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let writer = Writer { client: client.clone(), leadership: leads.clone(), metrics: metrics.clone() };
     let (tell, inbox) = mpsc::unbounded_channel();
     let cache = Arc::new(Cache::new(Cache::CAPACITY, metrics.clone()));
+    let operator: Arc<str> = format!("operator/{}", options.instance).into();
     let household = Household {
         client: client.clone(),
         tell: tell.clone(),
         cache: cache.clone(),
         metrics: metrics.clone(),
         audit: audit.clone(),
+        operator: operator.clone(),
         service_account: options.service_account.clone(),
         namespace: namespace.clone(),
     };
@@ -130,7 +148,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         leadership: leads,
         health,
         tenant_hosts: options.tenant_hosts.clone(),
-        requester: format!("operator/{}", options.instance).into(),
+        requester: operator,
         watches: watches::start(&client, &options.namespaces, &tell),
     };
     let (drained, all_done) = watch::channel(false);
@@ -146,11 +164,17 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let ended = tokio::select! {
         () = signals.stop() => Ok(()),
         Some(Ok(Err(error))) = servers.join_next() => Err(error.into()),
-        _ = &mut engine => Ok(()),
+        end = &mut engine => Err(RunError::early(end)),
     };
     tracing::info!("stopping");
     let _ = stop.send(true);
-    let _ = tokio::time::timeout(GRACE, &mut engine).await;
+    let ended = match ended {
+        Err(RunError::Engine(_)) => ended,
+        ended => match tokio::time::timeout(GRACE, engine).await {
+            Ok(end @ Err(_)) => ended.and(Err(RunError::early(end))),
+            Ok(Ok(())) | Err(_) => ended,
+        },
+    };
     // The last write has ended: now another replica may lead.
     let _ = drained.send(true);
     if let Some(election) = election {
@@ -229,3 +253,7 @@ async fn fingerprint_key(client: &Client, namespace: &str) -> Result<SecretValue
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
+
+#[cfg(test)]
+#[path = "run/tests.rs"]
+mod tests;

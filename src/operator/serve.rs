@@ -147,8 +147,7 @@ fn health_routes(state: Arc<HealthState>) -> Router {
 
 fn metrics_routes(metrics: Arc<Metrics>) -> Router {
     let encode = |State(metrics): State<Arc<Metrics>>| async move {
-        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        ([(CONTENT_TYPE, kind)], metrics.encode()).into_response()
+        ([(CONTENT_TYPE, Metrics::CONTENT_TYPE)], metrics.encode()).into_response()
     };
     Router::new().route("/metrics", get(encode)).with_state(metrics)
 }

@@ -146,16 +146,19 @@ pub struct Stamp {
     pub values: String,
     /// The organisation whose values these are.
     pub org: Option<String>,
+    /// The platform-wide scope was open to it.
+    pub global: bool,
     /// Keys are removed when the reference is gone.
     pub delete: bool,
 }
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key_id, target, uid, generation, fields, sources, values, org, delete } = self;
+        let Self { key_id, target, uid, generation, fields, sources, values, org, global, delete } = self;
         let org = org.as_deref().unwrap_or("-");
+        let scopes = if *global { "Global" } else { "Own" };
         let policy = if *delete { "Delete" } else { "Retain" };
-        write!(f, "{key_id}:{target}:{uid}:{generation}:{fields}:{sources}:{values}:{org}:{policy}")
+        write!(f, "{key_id}:{target}:{uid}:{generation}:{fields}:{sources}:{values}:{org}:{scopes}:{policy}")
     }
 }
 
@@ -164,7 +167,7 @@ impl FromStr for Stamp {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let parts: Vec<&str> = text.split(':').collect();
-        let [key_id, target, uid, generation, fields, sources, values, org, policy] = parts[..] else { return Err(()) };
+        let [key_id, target, uid, generation, fields, sources, values, org, scopes, policy] = parts[..] else { return Err(()) };
         Ok(Self {
             key_id: key_id.into(),
             target: target.into(),
@@ -174,6 +177,7 @@ impl FromStr for Stamp {
             sources: (*sources).into(),
             values: values.into(),
             org: (org != "-").then(|| org.to_owned()),
+            global: scopes == "Global",
             delete: policy == "Delete",
         })
     }
@@ -240,6 +244,7 @@ mod tests {
             sources: "s".into(),
             values: "v".into(),
             org: None,
+            global: true,
             delete: true,
         };
         assert_eq!(stamp.to_string().parse(), Ok(stamp));

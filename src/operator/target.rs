@@ -35,6 +35,10 @@ pub struct TargetMeta {
     pub stamps: BTreeMap<String, Box<Stamp>>,
     /// Field manager to the hash of the fields it holds; ours only.
     pub fields: BTreeMap<String, String>,
+    /// The stamps that merging references hold: such a reference owns its keys, not the Secret.
+    pub merged: BTreeSet<String>,
+    /// It has data keys that are held by others alone.
+    pub foreign_keys: bool,
 }
 
 /// Whose a Secret is, seen from one reference.
@@ -62,9 +66,15 @@ impl TargetMeta {
             stamps: stamps.filter_map(|(k, v)| Some((k.clone(), Box::new(v.parse().ok()?)))).collect(),
             fields: managed
                 .filter_map(|m| Some((m.manager.clone()?, m.fields_v1.as_ref()?)))
-                .filter(|(manager, _)| manager == MANAGER || manager.starts_with("secretref/"))
+                .filter(|(manager, _)| manager == MANAGER || is_merging(manager))
                 .map(|(manager, fields)| (manager, hash_fields(&applied_fields(&fields.0))))
                 .collect(),
+            merged: entries(meta)
+                .filter(|(who, _)| is_merging(who))
+                .flat_map(|(_, fields)| names(fields, "/f:metadata/f:annotations"))
+                .filter(|name| name.starts_with(STAMP_PREFIX))
+                .collect(),
+            foreign_keys: has_foreign_keys(meta),
         }
     }
 
@@ -75,17 +85,27 @@ impl TargetMeta {
 
     /// Whose it is.
     pub fn ownership(&self, reference: &Reference, policy: CreationPolicy) -> Ownership {
-        let owned = self.owners.iter().any(|(name, _)| **name == *reference.key.name);
-        let stamped = self.stamp(&reference.key.name).is_some() && (self.owners.is_empty() || owned);
+        let name = &reference.key.name;
+        let owned = self.owners.iter().any(|(owner, _)| **owner == **name);
+        let stamped = self.stamp(name).is_some() && !self.is_merged(name) && (self.owners.is_empty() || owned);
         if owned || stamped || policy == CreationPolicy::Merge { Ownership::Ours } else { Ownership::Foreign }
     }
 
-    /// Someone changed or removed what we hold in it: our entry in the managed fields is not what was applied.
+    /// The stamp of a reference of this name says that it merged keys into someone's Secret, no more.
+    fn is_merged(&self, reference: &str) -> bool {
+        let merges = self.fields.contains_key(&merge_manager(reference));
+        merges && !self.fields.contains_key(MANAGER) || self.merged.contains(&annotation(reference))
+    }
+
+    /// Someone changed or removed what we hold in it: our entry in the managed fields is not what was applied. What was
+    /// adopted is whole only when nobody else holds a key of it.
     pub fn has_drifted(&self, reference: &Reference, policy: CreationPolicy) -> bool {
         let manager = manager(&reference.key.name, policy);
         let held = self.fields.get(&manager);
         match (self.stamp(&reference.key.name), held) {
-            (Some(stamp), Some(held)) => stamp.fields != *held,
+            (Some(stamp), Some(held)) => {
+                stamp.fields != *held || (policy == CreationPolicy::Adopt && self.foreign_keys)
+            }
             _ => true,
         }
     }
@@ -255,9 +275,28 @@ fn hash_fields(fields: &BTreeSet<String>) -> String {
     short_hash(fields.iter().map(|f| format!("{f}\n")).collect::<String>().as_bytes())
 }
 
-/// The data keys that anyone holds in a Secret: what an adoption has to take over.
-pub fn data_keys(meta: &ObjectMeta) -> BTreeSet<String> {
-    entries(meta).flat_map(|(_, fields)| [names(fields, "/f:data"), names(fields, "/f:stringData")].concat()).collect()
+/// The data keys that an adoption by this reference takes over: everybody's but those of other references, which merge.
+pub fn adopted_keys(meta: &ObjectMeta, reference: &str) -> BTreeSet<String> {
+    let own = merge_manager(reference);
+    let (merging, others): (Vec<_>, Vec<_>) = entries(meta).partition(|(who, _)| is_merging(who) && *who != own);
+    &held(&others) - &held(&merging)
+}
+
+/// Whether someone else alone holds data keys. What we took over by force, or hold beside them, is ours. A key that was
+/// once applied as `stringData` stays in their entry for ever, whether it is there or not: it says nothing.
+fn has_foreign_keys(meta: &ObjectMeta) -> bool {
+    let (ours, others): (Vec<_>, Vec<_>) = entries(meta).partition(|(who, _)| *who == MANAGER || is_merging(who));
+    let ours = held(&ours);
+    others.iter().flat_map(|(_, fields)| names(fields, "/f:data")).any(|key| !ours.contains(&key))
+}
+
+/// One of the managers that [`merge_manager`] names.
+fn is_merging(manager: &str) -> bool {
+    manager.starts_with("secretref/")
+}
+
+fn held(entries: &[(&str, &Value)]) -> BTreeSet<String> {
+    entries.iter().flat_map(|(_, f)| [names(f, "/f:data"), names(f, "/f:stringData")].concat()).collect()
 }
 
 /// The keys that someone else applied as `stringData`. The API server tracks them under that name: it sees no conflict
@@ -270,9 +309,6 @@ pub fn string_keys(meta: &ObjectMeta, manager: &str) -> BTreeSet<String> {
 /// to hold a key: else the API server takes the whole of `data` away, `stringData` of others with it.
 pub fn held_alone(meta: &ObjectMeta, manager: &str) -> BTreeSet<String> {
     let (ours, others): (Vec<_>, Vec<_>) = entries(meta).partition(|(who, _)| *who == manager);
-    let held = |who: &[(&str, &Value)]| -> BTreeSet<String> {
-        who.iter().flat_map(|(_, f)| [names(f, "/f:data"), names(f, "/f:stringData")].concat()).collect()
-    };
     held(&ours).difference(&held(&others)).cloned().collect()
 }
 

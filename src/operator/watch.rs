@@ -44,6 +44,8 @@ pub enum Seen<K, T> {
     Applied(K, T),
     /// It is gone; its last state, unless that was missed.
     Deleted(K, Option<T>),
+    /// It is there, but cannot be read: it is left as it was.
+    Unreadable(K),
     /// All that there is has been told.
     Listed,
 }
@@ -60,10 +62,12 @@ pub enum Message {
     Bound(Arc<str>, engine::Live),
     /// A store of either kind.
     Store(Seen<StoreName, Box<StoreObject>>),
-    /// What a store's keeper has to say; by generation, since an older one may still speak.
-    Keeper(StoreName, i64, keeper::News),
+    /// What a store's keeper has to say; an older one may still speak.
+    Keeper(StoreName, keeper::Era, keeper::News),
+    /// The status of a store was written, or not.
+    StoreStatus(StoreName, keeper::Era, bool),
     /// A poll came back.
-    Polled(StoreName, i64, Read, Option<State>),
+    Polled(StoreName, keeper::Era, Read, Option<State>),
     /// A sync came back.
     Synced(Box<Outcome>),
     /// A patch of a status that follows the store came back.
@@ -100,11 +104,8 @@ pub fn start(client: &Client, namespaces: &[String], tell: &UnboundedSender<Mess
         let references: Api<DeserializeGuard<SecretReference>> = scoped(client, *scope);
         spawn(references, config(), tell.clone(), Message::Reference, |object| {
             let key = ObjectKey::of(&object.metadata());
-            let reference = readable(object, &key)?;
-            match Reference::new(&reference) {
-                Ok(model) => Some((key, Box::new(model))),
-                Err(_) => None,
-            }
+            let model = readable(object, &key).and_then(|reference| Reference::new(&reference).ok());
+            (key, model.map(Box::new))
         });
         let targets: Api<PartialObjectMeta<Secret>> = scoped(client, *scope);
         spawn(
@@ -112,25 +113,25 @@ pub fn start(client: &Client, namespaces: &[String], tell: &UnboundedSender<Mess
             config().labels(&format!("{MANAGED_LABEL}=true")),
             tell.clone(),
             Message::Target,
-            |object| Some((ObjectKey::of(&object.metadata), TargetMeta::new(&object.metadata))),
+            |object| (ObjectKey::of(&object.metadata), Some(TargetMeta::new(&object.metadata))),
         );
         let stores: Api<DeserializeGuard<SecretStore>> = scoped(client, *scope);
         spawn(stores, config(), tell.clone(), Message::Store, |object| {
             let key = ObjectKey::of(&object.metadata());
-            let store = readable(object, &key)?;
-            Some((StoreName { namespace: Some(key.namespace), name: key.name }, Box::new(StoreObject::tenant(&store))))
+            let store = readable(object, &key).map(|store| Box::new(StoreObject::tenant(&store)));
+            (StoreName { namespace: Some(key.namespace), name: key.name }, store)
         });
     }
     let stores: Api<DeserializeGuard<ClusterSecretStore>> = Api::all(client.clone());
     spawn(stores, config(), tell.clone(), Message::Store, |object| {
         let key = ObjectKey::of(&object.metadata());
-        let store = readable(object, &key)?;
-        Some((StoreName { namespace: None, name: key.name }, Box::new(StoreObject::platform(&store))))
+        let store = readable(object, &key).map(|store| Box::new(StoreObject::platform(&store)));
+        (StoreName { namespace: None, name: key.name }, store)
     });
     let all: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
     spawn(all, config(), tell.clone(), Message::Namespace, |object| {
         let seen = NamespaceSeen::new(&object.metadata);
-        Some((object.metadata.name.unwrap_or_default().into(), seen))
+        (object.metadata.name.unwrap_or_default().into(), Some(seen))
     });
     scopes.len() * 3 + 2
 }
@@ -174,7 +175,7 @@ fn spawn<K, N, T>(
     config: watcher::Config,
     tell: UnboundedSender<Message>,
     wrap: impl Fn(Seen<N, T>) -> Message + Send + 'static,
-    convert: impl Fn(K) -> Option<(N, T)> + Send + Sync + 'static,
+    convert: impl Fn(K) -> (N, Option<T>) + Send + Sync + 'static,
 ) where
     K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default + Clone,
@@ -193,10 +194,11 @@ fn spawn<K, N, T>(
     });
 }
 
-/// Turns a watch with its re-lists into what happened: an object that a re-list no longer has was deleted.
+/// Turns a watch with its re-lists into what happened: an object that a re-list no longer has was deleted. One that
+/// cannot be read is there all the same.
 fn seen<K, N, T>(
     stream: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
-    convert: impl Fn(K) -> Option<(N, T)> + Send,
+    convert: impl Fn(K) -> (N, Option<T>) + Send,
 ) -> impl Stream<Item = Seen<N, T>> + Send
 where
     K: Send,
@@ -211,17 +213,18 @@ where
         match event {
             Ok(watcher::Event::Init) => listing = Some(HashSet::new()),
             Ok(watcher::Event::InitApply(object) | watcher::Event::Apply(object)) => {
-                if let Some((key, model)) = convert(object) {
-                    listing.as_mut().map(|l| l.insert(key.clone()));
-                    known.insert(key.clone());
-                    out.push(Seen::Applied(key, model));
-                }
+                let (key, model) = convert(object);
+                listing.as_mut().map(|l| l.insert(key.clone()));
+                known.insert(key.clone());
+                out.push(match model {
+                    Some(model) => Seen::Applied(key, model),
+                    None => Seen::Unreadable(key),
+                });
             }
             Ok(watcher::Event::Delete(object)) => {
-                if let Some((key, model)) = convert(object) {
-                    known.remove(&key);
-                    out.push(Seen::Deleted(key, Some(model)));
-                }
+                let (key, model) = convert(object);
+                known.remove(&key);
+                out.push(Seen::Deleted(key, model));
             }
             Ok(watcher::Event::InitDone) => {
                 let now = listing.take().unwrap_or_default();
@@ -253,3 +256,7 @@ fn describe(error: &watcher::Error) -> String {
         _ => "the API server offers no such list".to_owned(),
     }
 }
+
+#[cfg(test)]
+#[path = "watch/tests.rs"]
+mod tests;

@@ -7,20 +7,20 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 
 use super::{
     apply::{ApiError, Writer},
-    conclude::{Attempt, Health, conclude, follow_store, until_stale},
+    conclude::{Attempt, Health, conclude, find, follow_store, until_stale},
     events::Events,
     model::{ObjectKey, Reference, StoreName},
-    plan::{Action, Observed, StoreSeen, changed, gate, halt, org_changed, plan},
+    plan::{Action, Observed, StoreSeen, changed, doubted, gate, halt, org_changed, plan},
     reading, rollout,
     stamp::Fingerprints,
     target::TargetMeta,
 };
 use crate::{
-    api::{EntryScope, Reason, SecretReferenceSpec, SecretReferenceStatus, Tenancy},
+    api::{condition_types::{READY, SYNCED}, EntryScope, Reason, SecretReferenceSpec, SecretReferenceStatus, Tenancy},
     naming::{Scheme, StoreKey},
     refresh::State,
     resolve::{Answer, Answers, Policy, Problem, Read, Resolved, Tenant, reads},
@@ -76,6 +76,8 @@ pub struct Job {
     pub failing: Vec<(Read, StoreError)>,
     /// Organisation keys that resolved before, and whose absence was not yet seen twice.
     pub resolved_before: Vec<StoreKey>,
+    /// Organisation keys whose absence was seen twice.
+    pub confirmed_absent: Vec<StoreKey>,
     /// The target is written again because someone changed it.
     pub repair: bool,
 }
@@ -93,6 +95,8 @@ pub struct Outcome {
     pub status: Option<(SecretReferenceStatus, Option<u64>)>,
     /// The status could not be written.
     pub status_failed: bool,
+    /// The target could not be taken away.
+    pub again: bool,
     /// The target now, if this sync wrote it; `Some(None)`: it was taken away.
     pub target: Option<Option<TargetMeta>>,
     /// It went past the cache.
@@ -101,6 +105,8 @@ pub struct Outcome {
     pub reads: BTreeSet<Read>,
     /// What the store said.
     pub states: Vec<(Read, State)>,
+    /// Organisation keys that wait for a second look.
+    pub doubted: Vec<StoreKey>,
     /// Why the target is not what it should be.
     pub problem: Option<Problem>,
     /// How long until `Ready` turns False if this goes on.
@@ -135,21 +141,7 @@ pub async fn sync(context: &Context, job: Job) -> Outcome {
             return outcome;
         }
     };
-    let status = job.reference.status();
-    let observed = Observed {
-        reference: &job.reference,
-        spec: &spec,
-        status: &status,
-        labels: &job.labels,
-        store: match &job.store {
-            Some(s) => StoreSeen::Found { tenancy: &s.tenancy, scheme: &s.scheme, blocked: s.blocked.as_ref() },
-            None => StoreSeen::Missing,
-        },
-        target: job.target.as_ref(),
-        policy: &context.policy,
-        prints: &context.prints,
-    };
-    let sync = Sync { context, job: &job, observed, spec: &spec, old: &status };
+    let mut sync = Sync { context, job: &job, spec: &spec, old: job.reference.status() };
     sync.run(&mut outcome).await;
     let result = outcome.problem.as_ref().map_or(Reason::Synced, |p| p.reason);
     context.writer.metrics.sync(result, started.elapsed());
@@ -162,7 +154,7 @@ pub async fn follow(context: &Context, job: Job) -> Outcome {
     let mut outcome = Outcome { key: Some(reference.key.clone()), uid: reference.uid.clone(), ..Outcome::default() };
     let (Ok(spec), Some(store)) = (reference.spec(), &job.store) else { return outcome };
     let (old, labels) = (reference.status(), BTreeMap::new());
-    let not_admitted = super::conclude::find(&old.conditions, crate::api::condition_types::SYNCED)
+    let not_admitted = find(&old.conditions, SYNCED)
         .is_some_and(|c| c.reason == Reason::StoreNotFound.as_str());
     if spec.is_suspended() || old.conditions.is_empty() || not_admitted {
         return outcome;
@@ -185,7 +177,10 @@ pub async fn follow(context: &Context, job: Job) -> Outcome {
     }
     match context.writer.write_status(reference, &old, &status).await {
         Ok(version) => outcome.status = Some((status, version)),
-        Err(error) => tracing::warn!(reference = %reference.key, %error, "status not written"),
+        Err(error) => {
+            tracing::warn!(reference = %reference.key, %error, "status not written");
+            outcome.status_failed = error.code() != Some(404);
+        }
     }
     outcome
 }
@@ -193,16 +188,34 @@ pub async fn follow(context: &Context, job: Job) -> Outcome {
 struct Sync<'a> {
     context: &'a Context,
     job: &'a Job,
-    observed: Observed<'a>,
     spec: &'a SecretReferenceSpec,
-    old: &'a SecretReferenceStatus,
+    /// The status as it stands at the API server.
+    old: SecretReferenceStatus,
 }
 
 impl Sync<'_> {
-    async fn run(&self, outcome: &mut Outcome) {
-        let (action, org) = match gate(&self.observed) {
-            Err(problem) => (halt(&self.observed, problem), None),
+    fn observed(&self) -> Observed<'_> {
+        Observed {
+            reference: &self.job.reference,
+            spec: self.spec,
+            status: &self.old,
+            labels: &self.job.labels,
+            store: match &self.job.store {
+                Some(s) => StoreSeen::Found { tenancy: &s.tenancy, scheme: &s.scheme, blocked: s.blocked.as_ref() },
+                None => StoreSeen::Missing,
+            },
+            target: self.job.target.as_ref(),
+            policy: &self.context.policy,
+            prints: &self.context.prints,
+        }
+    }
+
+    async fn run(&mut self, outcome: &mut Outcome) {
+        let admitted = gate(&self.observed()).map(|(tenant, scheme)| (tenant, *scheme));
+        let (action, org) = match admitted {
+            Err(problem) => (halt(&self.observed(), problem), None),
             Ok((tenant, scheme)) => {
+                let scheme = &scheme;
                 self.announce_org_change(&tenant, outcome).await;
                 let (answers, resolution) = self.resolve(&tenant, scheme).await;
                 outcome.fresh = self.job.fresh;
@@ -210,7 +223,11 @@ impl Sync<'_> {
                 outcome.states = answers.iter().filter_map(|(r, a)| Some((r.clone(), reading::state_of(a)?))).collect();
                 let moving = outcome.states.iter().filter(|(r, _)| !matches!(r, Read::Key(_, Some(_))));
                 let sources = self.context.prints.sources(&self.job.reference.uid, moving.map(|(r, s)| (r, s)));
-                let action = plan(&self.observed, &tenant, resolution, &self.job.resolved_before, sources);
+                if let Ok(resolved) = &resolution {
+                    let (before, confirmed) = (&self.job.resolved_before, &self.job.confirmed_absent);
+                    outcome.doubted = doubted(&self.observed(), &tenant, resolved, before, confirmed);
+                }
+                let action = plan(&self.observed(), &tenant, resolution, &outcome.doubted, sources);
                 let action = self.yields(action);
                 (action, tenant.org.map(|o| o.to_string()))
             }
@@ -233,16 +250,22 @@ impl Sync<'_> {
         Action::Leave(Problem::new(Reason::TargetConflict, message))
     }
 
-    /// Ready turns False before anything else: resolving may take its time.
-    async fn announce_org_change(&self, tenant: &Tenant, outcome: &mut Outcome) {
-        let Some(stamp) = org_changed(&self.observed, tenant) else { return };
+    /// Ready turns False before anything else: resolving may take its time. Once is enough.
+    async fn announce_org_change(&mut self, tenant: &Tenant, outcome: &mut Outcome) {
+        let observed = self.observed();
+        let Some(stamp) = org_changed(&observed, tenant) else { return };
+        let told = |c: &Condition| c.reason == Reason::OrgChanged.as_str() && c.status == "False";
+        if find(&self.old.conditions, READY).is_some_and(told) {
+            return;
+        }
         let problem = changed(stamp, tenant, None);
         let org = tenant.org.as_ref().map(ToString::to_string);
         let attempt =
             Attempt { problem: Some(&problem), target: None, entries: &[], changed: false, org, in_place: true };
-        let status = conclude(&self.observed, &attempt, &self.health(None), Timestamp::now());
-        if self.context.writer.write_status(&self.job.reference, self.old, &status).await.is_err() {
-            outcome.status_failed = true;
+        let status = conclude(&observed, &attempt, &self.health(None), Timestamp::now());
+        match self.context.writer.write_status(&self.job.reference, &self.old, &status).await {
+            Ok(_) => self.old = status,
+            Err(_) => outcome.status_failed = true,
         }
     }
 
@@ -274,7 +297,10 @@ impl Sync<'_> {
                             let note = format!("Secret {} was removed: {}", reference.target, p.message);
                             self.context.events.warning(about(reference), "TargetRevoked", note);
                         }
-                        Err(e) => tracing::warn!(reference = %reference.key, error = e.message, "target not removed"),
+                        Err(e) => {
+                            tracing::warn!(reference = %reference.key, error = e.message, "target not removed");
+                            outcome.again = true;
+                        }
                     }
                 }
                 problem = Some(p);
@@ -307,12 +333,12 @@ impl Sync<'_> {
         }
         attempt.problem = problem.as_ref();
         let now = Timestamp::now();
-        let status = conclude(&self.observed, &attempt, &health, now);
-        outcome.until_stale = until_stale(&self.observed, &status, now);
+        let status = conclude(&self.observed(), &attempt, &health, now);
+        outcome.until_stale = until_stale(&self.observed(), &status, now);
         if let Some(p) = &problem {
             self.complain(p);
         }
-        match writer.write_status(reference, self.old, &status).await {
+        match writer.write_status(reference, &self.old, &status).await {
             Ok(version) => outcome.status = Some((status, version)),
             Err(error) => {
                 if !matches!(error.code(), Some(404 | 409)) {
@@ -353,26 +379,27 @@ impl Sync<'_> {
 
     /// One Event when the reason changes; a store's own troubles are told on the store.
     fn complain(&self, problem: &Problem) {
-        let known = super::conclude::find(&self.old.conditions, crate::api::condition_types::SYNCED);
+        let known = find(&self.old.conditions, SYNCED);
         let news = known.is_none_or(|c| c.reason != problem.reason.as_str());
-        if news && !problem.reason.is_store_wide() && problem.reason != Reason::Suspended {
+        if news && !problem.reason.is_the_stores() && problem.reason != Reason::Suspended {
             self.context.events.warning(about(&self.job.reference), problem.reason.as_str(), problem.message.clone());
         }
     }
 
     fn restart(&self, mark: String) {
-        let (client, events) = (self.context.writer.client.clone(), self.context.events.clone());
+        let (writer, events) = (self.context.writer.clone(), self.context.events.clone());
         let reference = self.job.reference.clone();
+        let order = rollout::Order::new(&reference.key.namespace, &reference.target, mark);
         tokio::spawn(async move {
-            match rollout::restart(&client, &reference.key.namespace, &reference.target, &mark).await {
-                Ok(restarted) if restarted.is_empty() => {}
+            let tell = |result: Result<&[String], &rollout::RestartError>| match result {
                 Ok(restarted) => {
                     let note =
                         format!("restarted, since Secret {} changed: {}", reference.target, restarted.join(", "));
                     events.normal(about(&reference), "WorkloadsRestarted", note);
                 }
                 Err(error) => events.warning(about(&reference), "RestartFailed", error.to_string()),
-            }
+            };
+            rollout::carry_out(&writer, order, tell).await;
         });
     }
 

@@ -198,11 +198,7 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
         let Some(table) = self.stores.get_mut(store) else { return HashSet::new() };
         let mut woken = HashSet::new();
         for (read, key) in &mut table.entries {
-            let state = match read {
-                Read::Key(name, None) => present.get(name).map_or(State::Absent, |t| State::Present(t.clone())),
-                Read::Key(_, Some(_)) => continue,
-                Read::List(prefix) => listed(prefix, present.keys()),
-            };
+            let Some(state) = pushed_state(read, present) else { continue };
             if key.observe(state, now) {
                 woken.extend(key.subscribers.keys().cloned());
             }
@@ -211,11 +207,41 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
         woken
     }
 
-    /// The listings of a store that this key belongs to.
-    pub fn listings_of(&self, store: &str, key: &StoreKey) -> Vec<Read> {
-        let Some(table) = self.stores.get(store) else { return Vec::new() };
+    /// A store that tells changes by itself told of this key.
+    pub fn observe_push(
+        &mut self,
+        store: &StoreUid,
+        key: &StoreKey,
+        present: &HashMap<StoreKey, ChangeToken>,
+        now: Now,
+    ) -> HashSet<S> {
+        let Some(table) = self.stores.get(store) else { return HashSet::new() };
         let covers = |r: &&Read| matches!(r, Read::List(prefix) if key.as_str().starts_with(prefix.as_str()));
-        table.entries.keys().filter(covers).cloned().collect()
+        let mut concerned: Vec<Read> = table.entries.keys().filter(covers).cloned().collect();
+        concerned.push(Read::Key(key.clone(), None));
+        let mut woken = HashSet::new();
+        for read in concerned {
+            if let Some(state) = pushed_state(&read, present) {
+                woken.extend(self.observe(store, &read, state, now));
+            }
+        }
+        woken
+    }
+
+    /// The value resolved before this process knew of it: its absence has to be seen twice.
+    pub fn assume_present(&mut self, store: &str, key: &StoreKey) {
+        let read = Read::Key(key.clone(), None);
+        if let Some(key) = self.stores.get_mut(store).and_then(|t| t.entries.get_mut(&read)) {
+            key.was_present = true;
+        }
+    }
+
+    /// The keys of a subscriber whose absence was seen twice, one interval apart.
+    pub fn confirmed_absent(&self, subscriber: &S) -> Vec<StoreKey> {
+        let Some((store, reads)) = self.subscriptions.get(subscriber) else { return Vec::new() };
+        let Some(table) = self.stores.get(store) else { return Vec::new() };
+        let keys = reads.iter().filter(|r| table.entries.get(r).is_some_and(|k| k.absence_confirmed));
+        keys.filter_map(|r| if let Read::Key(key, None) = r { Some(key.clone()) } else { None }).collect()
     }
 
     /// What is known of a key.
@@ -253,11 +279,6 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
     pub fn sources(&self, subscriber: &S) -> Vec<(&Read, Option<&State>)> {
         let Some((store, reads)) = self.subscriptions.get(subscriber) else { return Vec::new() };
         reads.iter().map(|r| (r, self.state(store, r))).collect()
-    }
-
-    /// Who stands on a store.
-    pub fn subscribers_of(&self, store: &str) -> Vec<S> {
-        self.subscriptions.iter().filter(|(_, (s, _))| &**s == store).map(|(s, _)| s.clone()).collect()
     }
 
     /// Keys in the table.
@@ -377,6 +398,15 @@ impl<S> Key<S> {
     fn apart(&self, since: Instant, now: Now) -> bool {
         let interval = if self.interval == Duration::MAX { Duration::ZERO } else { self.interval };
         now.mono.saturating_duration_since(since) >= interval.mul_f64(0.9).max(Duration::from_millis(1))
+    }
+}
+
+/// What a store that lists all its keys says of a question.
+pub fn pushed_state(read: &Read, present: &HashMap<StoreKey, ChangeToken>) -> Option<State> {
+    match read {
+        Read::Key(name, None) => Some(present.get(name).map_or(State::Absent, |t| State::Present(t.clone()))),
+        Read::Key(_, Some(_)) => None,
+        Read::List(prefix) => Some(listed(prefix, present.keys())),
     }
 }
 

@@ -53,7 +53,6 @@ fn a_thousand_references_on_fifty_keys_are_fifty_polls_a_cycle() {
     assert!(polls.values().all(|p| p.windows(2).all(|w| w[1] - w[0] == 60)));
     let firsts: HashSet<u64> = polls.values().map(|p| p[0] / 10).collect();
     assert!(firsts.len() >= 5, "spread over the cycle");
-    assert_eq!(table.subscribers_of("u").len(), 1000);
     for reference in 0..1000 {
         table.unsubscribe(&reference, at(start, 600));
     }

@@ -7,7 +7,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, ServiceAccount},
 };
 use kube::Client;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::{Credentials, Failure, StoreError, kubernetes::request};
 use crate::{
@@ -17,6 +17,69 @@ use crate::{
 
 /// The shortest life that the API server gives a token. A login needs it for a moment.
 const TOKEN_SECONDS: i64 = 600;
+
+/// Credentials that remember what they gave: a Secret that changed, but not in what a session stands on, is no reason
+/// for a new one.
+pub struct Remembering<C> {
+    inner: C,
+    /// What was given last; `None`: there was nothing. Held while reading, so that no answer comes in between.
+    given: Mutex<Vec<(SecretKeyRef, Option<SecretValue>)>>,
+}
+
+impl<C: Credentials> Remembering<C> {
+    /// Nothing was given yet.
+    pub fn new(inner: C) -> Self {
+        Self { inner, given: Mutex::default() }
+    }
+
+    /// The credentials themselves.
+    pub const fn inner(&self) -> &C {
+        &self.inner
+    }
+
+    /// Whether something that was given would be another now.
+    ///
+    /// # Errors
+    /// When it cannot be read now.
+    pub async fn changed(&self) -> Result<bool, StoreError> {
+        for (source, before) in &*self.given.lock().await {
+            if certainly(self.inner.secret(source).await)? != *before {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+#[async_trait]
+impl<C: Credentials> Credentials for Remembering<C> {
+    async fn secret(&self, source: &SecretKeyRef) -> Result<SecretValue, StoreError> {
+        let mut given = self.given.lock().await;
+        let found = self.inner.secret(source).await;
+        if let Ok(value) = certainly(found.clone()) {
+            given.retain(|(known, _)| known != source);
+            given.push((source.clone(), value));
+        }
+        found
+    }
+
+    async fn service_account_token(
+        &self,
+        account: Option<&ServiceAccountRef>,
+        audiences: &[String],
+    ) -> Result<SecretValue, StoreError> {
+        self.inner.service_account_token(account, audiences).await
+    }
+}
+
+/// `None`: it is not there. That the API server is away says nothing.
+pub fn certainly<T>(found: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match found {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.failure, Failure::NotReady | Failure::Misconfigured) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
 
 /// Credentials of one store object.
 pub struct ClusterCredentials {
@@ -198,3 +261,7 @@ fn not_ready(error: StoreError) -> StoreError {
         _ => error,
     }
 }
+
+#[cfg(test)]
+#[path = "credentials/tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! A thin HTTP client for the stores that speak HTTP: their CA, no redirects, bounded bodies, errors in one sentence.
 //!
-//! Timeouts are the layers' job; only connecting has its own, so that a dead address is told from a slow server.
+//! Timeouts are the layers' job. Connecting has its own, so that a dead address is told from a slow server, and there
+//! is a last one, so that nothing that is not asked through the layers can wait for ever.
 
 use std::{error::Error as _, fmt, time::Duration};
 
@@ -11,6 +12,8 @@ use super::{Failure, StoreError};
 
 /// More than any secret, any list of 10,000 names and any error page takes.
 const MAX_BODY: usize = 4 << 20;
+/// The longest that `limits.timeout` may be.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// A client for one server.
 pub(crate) struct Http {
@@ -39,7 +42,8 @@ impl Http {
         let mut builder = Client::builder()
             .user_agent(concat!("secretref/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(5));
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(LONGEST);
         let no_ca = || wrong("the store's caBundle or caRef holds no certificate: give PEM blocks of CERTIFICATE");
         match ca {
             Some(pem) => {

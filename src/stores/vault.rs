@@ -6,7 +6,8 @@
 //!
 //! Certain that a key is not there is a 404 with an empty list of errors, on a mount that is known to be KV version 2
 //! (a version 1 mount answers the same to everything), or one with the metadata of a deleted version. A missing mount
-//! or namespace, and whatever stands between, answers 404 in other ways.
+//! or namespace, and whatever stands between, answers 404 in other ways. Any right on the mount, such as to read
+//! `secret/data/acme--*`, suffices to look at it; a login that may not is never certain.
 
 mod login;
 mod session;
@@ -68,10 +69,19 @@ impl Vault {
     async fn certain(&self) -> Result<(), StoreError> {
         let mut seen = self.mount_seen.lock().await;
         let generation = self.session.token().await?.generation;
-        if *seen != generation {
-            self.look_at_mount().await?;
-            *seen = generation;
+        if *seen == generation {
+            return Ok(());
         }
+        if !self.look_at_mount().await? {
+            return Err(StoreError::new(
+                Failure::Misconfigured,
+                format!(
+                    "the mount {0} says that there is nothing, but does not show what it is, so that proves nothing: check that it is a KV version 2 mount, that the operator's login has a right on it, and that nothing in front of the server withholds sys/internal/ui/mounts/{0}",
+                    self.mount
+                ),
+            ));
+        }
+        *seen = generation;
         Ok(())
     }
 
@@ -223,7 +233,7 @@ impl Store for Vault {
         };
         let get = data.iter().any(|path| may(path, "read"));
         let looked = self.look_at_mount().await;
-        *self.mount_seen.lock().await = if looked.is_ok() { token.generation } else { 0 };
+        *self.mount_seen.lock().await = if matches!(looked, Ok(true)) { token.generation } else { 0 };
         match (looked?, get) {
             // Policies may be for each organisation: what is denied to GLOBAL says little, some right says enough.
             (true, _) => Ok(Capabilities {

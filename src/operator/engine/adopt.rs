@@ -4,7 +4,7 @@
 use super::{Engine, Standing};
 use crate::{
     operator::{conclude::find, model::ObjectKey, queue::Class, stamp::Sources, target::Ownership, tenancy},
-    refresh::State,
+    refresh::{State, pushed_state},
     resolve::{Answer, Answers, Read, reads},
 };
 
@@ -35,6 +35,7 @@ impl Engine {
         let synced = find(&status.conditions, crate::api::condition_types::SYNCED)?;
         let current = synced.status == "True" && synced.observed_generation == Some(model.generation);
         let ready = find(&status.conditions, crate::api::condition_types::READY).is_some_and(|c| c.status == "True");
+        let healthy = find(&status.conditions, crate::api::condition_types::STORE_HEALTHY).is_some_and(|c| c.status == "True");
         let handled = status.last_handled_sync_now.as_deref() == model.sync_now.as_deref();
         let meta = self.targets.get(&ObjectKey { namespace: key.namespace.clone(), name: model.target.clone() })?;
         let stamp = meta.stamp(&key.name)?;
@@ -50,9 +51,10 @@ impl Engine {
             && stamp.generation == model.generation
             && stamp.key_id == self.parts.context.prints.id()
             && stamp.org.as_deref() == tenant.org.as_ref().map(|o| o.as_str())
+            && stamp.global == tenant.global
             && meta.ownership(model, policy) == Ownership::Ours
             && !meta.has_drifted(model, policy);
-        (current && ready && handled && ours && !spec.is_suspended()).then(|| stamp.sources.clone())
+        (current && ready && healthy && handled && ours && !spec.is_suspended()).then(|| stamp.sources.clone())
     }
 
     /// Subscribes to what the target was made from, as far as fingerprints tell; names that were found by a prefix
@@ -91,9 +93,13 @@ impl Engine {
                 break wanted;
             }
         };
+        let seeds: Vec<_> = wanted
+            .iter()
+            .filter_map(|r| Some((r.clone(), pushed_state(r, store.pushed.as_ref()?)?)))
+            .collect();
         self.table.subscribe(key, uid, wanted, interval, |r| !was_absent(r), Self::now());
-        if let Some(all) = &store.pushed {
-            self.table.observe_all(uid, all, Self::now());
+        for (read, state) in seeds {
+            self.table.observe(uid, &read, state, Self::now());
         }
     }
 

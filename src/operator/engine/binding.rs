@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, api::PartialObjectMeta};
 
-use super::Engine;
+use super::{Engine, Standing};
 use crate::operator::{
     model::ObjectKey,
     queue::Class,
@@ -34,11 +34,20 @@ impl Engine {
     pub(super) fn namespace(&mut self, seen: Seen<Arc<str>, NamespaceSeen>) {
         match seen {
             Seen::Listed => self.listed += 1,
+            Seen::Unreadable(_) => {}
             Seen::Deleted(name, last) => {
                 // Late news of one that was made anew since.
                 let newer = |known: &Known| last.as_ref().is_some_and(|l| l.version < known.seen.version);
-                if !self.namespaces.get(&name).is_some_and(newer) {
-                    self.namespaces.remove(&name);
+                match self.namespaces.get_mut(&name) {
+                    Some(known) if newer(known) => {}
+                    // Those that wait belong to its successor.
+                    Some(known) if known.asking || !known.waiting.is_empty() || self.by_namespace.contains_key(&name) => {
+                        known.seen = NamespaceSeen::default();
+                        known.verified = false;
+                    }
+                    _ => {
+                        self.namespaces.remove(&name);
+                    }
                 }
             }
             Seen::Applied(name, seen) => self.relabel(&name, seen),
@@ -52,9 +61,13 @@ impl Engine {
             return;
         }
         let before = std::mem::replace(&mut known.seen, seen);
-        if before.version > 0 && before.labels != known.seen.labels {
-            let references: Vec<ObjectKey> = self.by_namespace.get(name).into_iter().flatten().cloned().collect();
-            for key in references {
+        let relabelled = before.version > 0 && before.labels != known.seen.labels;
+        // Made anew under its name: what was put off while the old one went is done now.
+        let revived = before.version == 0 || (before.terminating && !known.seen.terminating);
+        let references: Vec<ObjectKey> = self.by_namespace.get(name).into_iter().flatten().cloned().collect();
+        for key in references {
+            let idle = self.references.get(&key).is_some_and(|t| t.standing == Standing::Unknown);
+            if relabelled || (revived && idle) {
                 self.enqueue(&key, Class::Changed);
             }
         }

@@ -78,21 +78,26 @@ impl Engine {
     }
 
     fn start_syncs(&mut self) {
+        self.call_back_those_aside();
         while self.running < WORKERS {
             let Some((key, class)) = self.queue.pop() else { return };
             if self.waits_for_its_namespace(&key, class) || self.waits_for_its_store(&key, class) {
                 continue;
             }
-            let Some(job) = self.job(&key) else { continue };
+            let Some(job) = self.job(&key, true) else { continue };
             self.running += 1;
             if let Some(state) = self.stores.get_mut(&job.reference.store) {
                 state.syncing += 1;
             }
             let (context, tell) = (self.parts.context.clone(), self.tell.clone());
             let lost = Outcome::lost(&job.reference);
+            let work = tokio::spawn(async move { sync(&context, job).await });
+            if let Some(tracked) = self.references.get_mut(&key) {
+                tracked.task = Some(work.abort_handle());
+            }
             tokio::spawn(async move {
                 // A sync that breaks down must not keep its reference for ever.
-                let outcome = tokio::spawn(async move { sync(&context, job).await }).await.unwrap_or(lost);
+                let outcome = work.await.unwrap_or(lost);
                 let _ = tell.send(Message::Synced(Box::new(outcome)));
             });
         }
@@ -100,25 +105,34 @@ impl Engine {
 
     /// One store that hangs must not take all workers: beyond its share, its references stand aside.
     fn waits_for_its_store(&mut self, key: &ObjectKey, class: Class) -> bool {
-        let Some(tracked) = self.references.get(key) else { return false };
+        let Some(tracked) = self.references.get_mut(key) else { return false };
         let Some(state) = self.stores.get_mut(&tracked.model.store) else { return false };
-        if state.syncing >= WORKERS_PER_STORE {
-            state.aside.push_back((key.clone(), class));
-            return true;
+        if state.syncing < WORKERS_PER_STORE {
+            return false;
         }
-        false
+        if !std::mem::replace(&mut tracked.aside, true) {
+            state.aside.push_back((key.clone(), class));
+        }
+        true
     }
 
-    /// A sync of this store came back: the next one that stood aside gets in line again.
-    pub(super) fn store_has_room(&mut self, store: &StoreName) {
-        let Some(state) = self.stores.get_mut(store) else { return };
-        state.syncing = state.syncing.saturating_sub(1);
-        if let Some((key, class)) = state.aside.pop_front() {
+    /// Stores that have room again: as many of those that stood aside get in line.
+    fn call_back_those_aside(&mut self) {
+        let mut called = Vec::new();
+        for state in self.stores.values_mut() {
+            let room = WORKERS_PER_STORE.saturating_sub(state.syncing).min(state.aside.len());
+            called.extend(state.aside.drain(..room));
+        }
+        for (key, class) in called {
+            if let Some(tracked) = self.references.get_mut(&key) {
+                tracked.aside = false;
+            }
             self.enqueue(&key, class);
         }
     }
 
-    fn job(&mut self, key: &ObjectKey) -> Option<Job> {
+    /// `take`: a sync takes along what is to be done beyond the ordinary; a patch that follows the store leaves it.
+    fn job(&mut self, key: &ObjectKey, take: bool) -> Option<Job> {
         let store_name = self.references.get(key)?.model.store.clone();
         let store = self.stores.get(&store_name);
         if store.is_some_and(|s| !s.settled) {
@@ -132,13 +146,18 @@ impl Engine {
             health: s.mirror.clone(),
         });
         let resolved_before = self.table.resolved_before(key);
+        let confirmed_absent = self.table.confirmed_absent(key);
         let labels = self.namespaces.get(&key.namespace)?.seen.labels.clone();
         let rival = self.rival(key);
         let mut failing = self.table.failures(key);
         let tracked = self.references.get_mut(key).filter(|t| !t.running)?;
         tracked.running = true;
         // Told by a poll, it is believed; told to try again, it tries.
-        let fresh = std::mem::take(&mut tracked.fresh) | (std::mem::take(&mut tracked.ask) && !failing.is_empty());
+        let fresh = tracked.fresh | (tracked.ask && !failing.is_empty());
+        let repair = tracked.repair;
+        if take {
+            (tracked.fresh, tracked.ask, tracked.repair) = (false, false, false);
+        }
         if fresh {
             failing.clear();
         }
@@ -152,7 +171,8 @@ impl Engine {
             fresh,
             failing,
             resolved_before,
-            repair: std::mem::take(&mut tracked.repair),
+            confirmed_absent,
+            repair,
         })
     }
 
@@ -181,10 +201,10 @@ impl Engine {
             for read in due {
                 self.parts.metrics.poll(&layers.identity().label());
                 let (layers, tell, name) = (layers.clone(), self.tell.clone(), name.clone());
-                let (generation, requester) = (state.object.generation, self.parts.requester.clone());
+                let (era, requester) = (state.object.era(), self.parts.requester.clone());
                 tokio::spawn(async move {
                     let answer = poll(&layers, &read, &requester).await;
-                    let _ = tell.send(Message::Polled(name, generation, read, answer));
+                    let _ = tell.send(Message::Polled(name, era, read, answer));
                 });
             }
         }
@@ -195,17 +215,22 @@ impl Engine {
             |e: &Self| e.queue_is_idle() && e.last_follow.elapsed() >= Duration::from_secs(1) / FOLLOWS_PER_SECOND;
         while !self.follows.is_empty() && room(self) {
             let Some(key) = self.follows.pop_front() else { return };
+            if let Some(tracked) = self.references.get_mut(&key) {
+                tracked.follows = false;
+            }
             if self.references.get(&key).is_some_and(|t| t.running) {
                 // The sync that is under way may have begun before the store changed.
                 self.enqueue(&key, Class::Rest);
                 continue;
             }
-            let Some(job) = self.job(&key) else { continue };
+            let Some(job) = self.job(&key, false) else { continue };
             self.last_follow = Instant::now();
             self.following += 1;
             let (context, tell) = (self.parts.context.clone(), self.tell.clone());
+            let lost = Outcome::lost(&job.reference);
+            let work = tokio::spawn(async move { follow(&context, job).await });
             tokio::spawn(async move {
-                let outcome = follow(&context, job).await;
+                let outcome = work.await.unwrap_or(lost);
                 let _ = tell.send(Message::Followed(Box::new(outcome)));
             });
         }

@@ -20,9 +20,10 @@ use crate::{
         apply::merge_patch,
         conclude::{Health, condition, seconds, set},
         cycles::{ReferenceMakes, StoreNeeds, cycles},
-        keeper::News,
-        model::StoreName,
+        keeper::{Era, News},
+        model::{ObjectKey, StoreName},
         queue::Class,
+        watch::Message,
     },
     resolve::Problem,
     stores::{Change, StoreError},
@@ -35,8 +36,8 @@ const ACCESS_EVERY: i64 = 300;
 const PROBES_PER_FLIP: u32 = 10;
 
 impl Engine {
-    pub(super) fn keeper(&mut self, name: &StoreName, generation: i64, news: News) {
-        let Some(state) = self.stores.get_mut(name).filter(|s| s.object.generation == generation) else { return };
+    pub(super) fn keeper(&mut self, name: &StoreName, era: &Era, news: News) {
+        let Some(state) = self.stores.get_mut(name).filter(|s| s.object.era() == *era) else { return };
         if state.keeper.is_none() {
             return;
         }
@@ -89,14 +90,19 @@ impl Engine {
             state.health = Health { ready: Some(false), reason: blocked.reason, message: blocked.message.clone() };
             state.failed_probes = state.failed_probes.max(2);
         }
-        let first = !state.settled;
+        let first = state.mirror.ready.is_none();
         let recovered = state.health.ready == Some(true) && state.mirror.ready == Some(false);
         let mirror = mirrored(name, &state.health);
-        if state.must_flip(&mirror, first) {
+        let flips = state.must_flip(&mirror);
+        if flips {
             state.mirror = mirror;
+        }
+        let healthy = state.health.ready == Some(true);
+        self.settle_store(name);
+        // What is adopted from a healthy store says so already.
+        if flips && !(first && healthy) {
             self.follow_all(name, recovered);
         }
-        self.settle_store(name);
         self.write_store_status(name);
     }
 
@@ -104,29 +110,41 @@ impl Engine {
     fn follow_all(&mut self, name: &StoreName, recovered: bool) {
         for key in self.references_of(name) {
             let Some(tracked) = self.references.get_mut(&key) else { continue };
-            if recovered && matches!(tracked.standing, Standing::Failing(_)) {
+            if recovered && !matches!(tracked.standing, Standing::Synced | Standing::Adopted(_)) {
                 tracked.ask = true;
                 self.enqueue(&key, Class::Rest);
             } else if tracked.standing != Standing::Unknown {
-                self.follows.push_back(key);
+                self.follow(&key);
             }
+        }
+    }
+
+    /// Puts a reference in line for a patch that follows its store, once.
+    pub(super) fn follow(&mut self, key: &ObjectKey) {
+        if let Some(tracked) = self.references.get_mut(key)
+            && !std::mem::replace(&mut tracked.follows, true)
+        {
+            self.follows.push_back(key.clone());
         }
     }
 
     /// A store told changes by itself.
     fn pushed(&mut self, name: &StoreName, change: Change) {
         let Some(state) = self.stores.get_mut(name) else { return };
-        let all = state.pushed.get_or_insert_default();
-        match change {
-            Change::All(keys) => *all = keys.into_iter().collect(),
-            Change::Key(key, Some(token)) => {
-                all.insert(key, token);
+        let (all, uid, now) = (state.pushed.get_or_insert_default(), &state.object.uid, Self::now());
+        let woken = match change {
+            Change::All(keys) => {
+                *all = keys.into_iter().collect();
+                self.table.observe_all(uid, all, now)
             }
-            Change::Key(key, None) => {
-                all.remove(&key);
+            Change::Key(key, token) => {
+                match token {
+                    Some(token) => all.insert(key.clone(), token),
+                    None => all.remove(&key),
+                };
+                self.table.observe_push(uid, &key, all, now)
             }
-        }
-        let woken = self.table.observe_all(&state.object.uid, all, Self::now());
+        };
         for key in woken {
             // The cache does not know of it: what is pushed goes past it.
             if let Some(tracked) = self.references.get_mut(&key) {
@@ -151,18 +169,20 @@ impl Engine {
                     .collect(),
             })
             .collect();
-        let makes = |t: &super::Tracked| ReferenceMakes {
-            namespace: t.model.key.namespace.clone(),
-            name: t.model.key.name.clone(),
-            target: (t.model.key.namespace.clone(), t.model.target.clone()),
-            store: t.model.store.clone(),
-        };
-        let found = if stores.iter().all(|s| s.credentials.is_empty()) {
-            BTreeMap::new()
-        } else {
-            let references: Vec<_> = self.references.values().map(makes).collect();
-            cycles(&stores, &references)
-        };
+        let held = stores.iter().flat_map(|s| &s.credentials);
+        self.credential_secrets =
+            held.map(|(namespace, name)| ObjectKey { namespace: namespace.clone(), name: name.clone() }).collect();
+        let makers = self.credential_secrets.iter().filter_map(|secret| self.by_target.get(secret)).flatten();
+        let references: Vec<_> = makers
+            .filter_map(|key| self.references.get(key))
+            .map(|t| ReferenceMakes {
+                namespace: t.model.key.namespace.clone(),
+                name: t.model.key.name.clone(),
+                target: (t.model.key.namespace.clone(), t.model.target.clone()),
+                store: t.model.store.clone(),
+            })
+            .collect();
+        let found = cycles(&stores, &references);
         let names: Vec<StoreName> = self.stores.keys().cloned().collect();
         for name in names {
             let Some(state) = self.stores.get_mut(&name).filter(|s| s.keeper.is_some()) else { continue };
@@ -186,7 +206,7 @@ impl Engine {
     /// Writes a store's status if it says something new; transitions also as an Event.
     pub(super) fn write_store_status(&mut self, name: &StoreName) {
         let references = self.references.values().filter(|t| t.model.store == *name).count();
-        let Some(state) = self.stores.get_mut(name) else { return };
+        let Some(state) = self.stores.get_mut(name).filter(|s| !s.writing) else { return };
         let old = state.object.status.clone();
         let new = state.status(references, Timestamp::now());
         let ready = state.health.ready == Some(true);
@@ -205,7 +225,9 @@ impl Engine {
             }
         }
         state.object.status = new.clone();
+        state.writing = true;
         let (writer, name) = (self.parts.context.writer.clone(), name.clone());
+        let (tell, era) = (self.tell.clone(), state.object.era());
         let patch = json!({ "metadata": { "uid": *state.object.uid }, "status": merge_patch(&old, &new) });
         tokio::spawn(async move {
             let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
@@ -224,10 +246,20 @@ impl Engine {
                     writer.call("patch", "clustersecretstores/status", request).await.map(|_| ())
                 }
             };
-            if let Err(error) = written {
+            if let Err(error) = &written {
                 tracing::warn!(store = %name, %error, "the store's status was not written");
             }
+            let _ = tell.send(Message::StoreStatus(name, era, written.is_ok()));
         });
+    }
+
+    /// One write at a time; what was not written is written at the next probe.
+    pub(super) fn store_status_written(&mut self, name: &StoreName, era: &Era, written: bool) {
+        let Some(state) = self.stores.get_mut(name).filter(|s| s.object.era() == *era) else { return };
+        state.writing = false;
+        if !written {
+            state.object.status = StoreStatus::default();
+        }
     }
 
     pub(super) fn report_references(&self) {
@@ -258,13 +290,11 @@ impl Engine {
 }
 
 impl StoreState {
-    /// Whether the references must follow now.
-    fn must_flip(&mut self, mirror: &Health, first: bool) -> bool {
-        if self.mirror == *mirror {
-            return false;
-        }
-        if first || self.mirror.ready.is_none() || self.health.ready == Some(true) || self.mirror.ready == Some(false) {
-            return true;
+    /// Whether the references must follow now: at once when all is well, else after two failed probes, and not again
+    /// for a while.
+    fn must_flip(&mut self, mirror: &Health) -> bool {
+        if self.mirror == *mirror || mirror.ready == Some(true) {
+            return self.mirror != *mirror;
         }
         let calm = self.object.settings.health_check_interval * PROBES_PER_FLIP;
         if self.failed_probes < 2 || self.last_down.is_some_and(|t| t.elapsed() < calm) {
@@ -302,7 +332,11 @@ impl StoreState {
 /// What a store's references say of it. A tenant learns that the platform's store is in trouble and of which kind, not
 /// which address, Secret or other tenant's reference has to do with it.
 pub(super) fn mirrored(name: &StoreName, health: &Health) -> Health {
-    if name.namespace.is_some() || health.ready == Some(true) {
+    if health.ready == Some(true) {
+        // Whether its limits suffice is between it and the platform team.
+        return Health { ready: Some(true), reason: Reason::Healthy, message: "the store answers".into() };
+    }
+    if name.namespace.is_some() {
         return health.clone();
     }
     let what = match health.reason {

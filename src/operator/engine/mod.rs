@@ -79,6 +79,8 @@ pub struct Engine {
     parts: Parts,
     tell: mpsc::UnboundedSender<Message>,
     references: HashMap<ObjectKey, Tracked>,
+    /// References that are there, but cannot be read.
+    unreadable: HashSet<ObjectKey>,
     by_namespace: HashMap<Arc<str>, HashSet<ObjectKey>>,
     by_target: HashMap<ObjectKey, HashSet<ObjectKey>>,
     namespaces: HashMap<Arc<str>, Known>,
@@ -93,6 +95,8 @@ pub struct Engine {
     listed: usize,
     started: bool,
     cycles_stale: bool,
+    /// Secrets that hold stores' credentials: only references that make one of these can close a cycle.
+    credential_secrets: HashSet<ObjectKey>,
     last_follow: Instant,
     last_report: Instant,
 }
@@ -120,6 +124,12 @@ struct Tracked {
     /// Keys that are known to fail are asked all the same.
     ask: bool,
     repair: bool,
+    /// It is in line for a patch that follows its store.
+    follows: bool,
+    /// It stands aside until its store has room.
+    aside: bool,
+    /// The sync that is under way; it ends with its reference.
+    task: Option<AbortHandle>,
     failures: u32,
     repairs: u32,
     last_repair: Option<Instant>,
@@ -144,6 +154,8 @@ struct StoreState {
     /// Its references have been looked at.
     settled: bool,
     polling: usize,
+    /// Its status is being written.
+    writing: bool,
     syncing: usize,
     /// References that wait for their turn at this store.
     aside: VecDeque<(ObjectKey, Class)>,
@@ -161,6 +173,7 @@ impl Engine {
             parts,
             tell,
             references: HashMap::new(),
+            unreadable: HashSet::new(),
             by_namespace: HashMap::new(),
             by_target: HashMap::new(),
             namespaces: HashMap::new(),
@@ -175,6 +188,7 @@ impl Engine {
             listed: 0,
             started: false,
             cycles_stale: false,
+            credential_secrets: HashSet::new(),
             last_follow: now,
             last_report: now,
         }
@@ -211,8 +225,9 @@ impl Engine {
             Message::Namespace(seen) => self.namespace(seen),
             Message::Bound(namespace, live) => self.bound(&namespace, live),
             Message::Store(seen) => self.store(seen),
-            Message::Keeper(name, generation, news) => self.keeper(&name, generation, news),
-            Message::Polled(name, generation, read, state) => self.polled(&name, generation, &read, state),
+            Message::Keeper(name, era, news) => self.keeper(&name, &era, news),
+            Message::StoreStatus(name, era, written) => self.store_status_written(&name, &era, written),
+            Message::Polled(name, era, read, state) => self.polled(&name, &era, &read, state),
             Message::Synced(outcome) => self.synced(*outcome),
             Message::Followed(outcome) => self.followed(*outcome),
         }
@@ -261,6 +276,7 @@ impl Engine {
             tracked.standing = Standing::Unknown;
             tracked.again = None;
             tracked.wake = None;
+            (tracked.follows, tracked.aside) = (false, false);
         }
     }
 
@@ -319,6 +335,7 @@ impl StoreState {
             blocked: None,
             settled: false,
             polling: 0,
+            writing: false,
             syncing: 0,
             aside: VecDeque::new(),
             logins: 0,

@@ -1,6 +1,6 @@
 //! What the watches say of references and targets.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Engine, Standing, Tracked};
 use crate::{
@@ -14,12 +14,27 @@ use crate::{
     },
 };
 
+/// Repairs this far apart are no fight; longer than the longest wait between two.
+const CALM: Duration = Duration::from_secs(150);
+
+/// Seconds between tries to give merged keys back; after the last one it is left to the sweep of the next start.
+const RELEASE_AGAIN: [u64; 5] = [1, 5, 25, 125, 300];
+
 impl Engine {
     pub(super) fn reference(&mut self, seen: Seen<ObjectKey, Box<Reference>>) {
         match seen {
             Seen::Listed => self.listed += 1,
-            Seen::Deleted(key, _) => self.forget(&key, true),
-            Seen::Applied(key, model) => self.track(&key, *model),
+            Seen::Deleted(key, _) => {
+                self.unreadable.remove(&key);
+                self.forget(&key, true);
+            }
+            Seen::Unreadable(key) => {
+                self.unreadable.insert(key);
+            }
+            Seen::Applied(key, model) => {
+                self.unreadable.remove(&key);
+                self.track(&key, *model);
+            }
         }
     }
 
@@ -31,9 +46,9 @@ impl Engine {
         let target = ObjectKey { namespace: key.namespace.clone(), name: model.target.clone() };
         let Some(tracked) = self.references.get_mut(key) else {
             self.by_namespace.entry(key.namespace.clone()).or_default().insert(key.clone());
-            self.by_target.entry(target).or_default().insert(key.clone());
+            self.by_target.entry(target.clone()).or_default().insert(key.clone());
+            self.cycles_stale |= self.credential_secrets.contains(&target);
             self.references.insert(key.clone(), Tracked::new(model));
-            self.cycles_stale = true;
             if self.started {
                 self.settle(key);
             }
@@ -46,7 +61,7 @@ impl Engine {
         tracked.ask |= respecified;
         tracked.model = model;
         if respecified {
-            self.cycles_stale = true;
+            self.cycles_stale |= self.credential_secrets.contains(&target);
         }
         if respecified || asked {
             self.no_wake(key);
@@ -59,8 +74,12 @@ impl Engine {
         let Some(tracked) = self.references.remove(key) else { return };
         self.queue.remove(key);
         self.table.unsubscribe(key, Self::now());
-        self.cycles_stale = true;
+        if let Some(task) = &tracked.task {
+            // What it would still write is nobody's any more, or its successor's.
+            task.abort();
+        }
         let target = ObjectKey { namespace: key.namespace.clone(), name: tracked.model.target.clone() };
+        self.cycles_stale |= self.credential_secrets.contains(&target);
         if let Some(others) = self.by_target.get_mut(&target) {
             others.remove(key);
             if others.is_empty() {
@@ -88,8 +107,12 @@ impl Engine {
         let (writer, target, uid) = (self.parts.context.writer.clone(), target.clone(), meta.uid.clone());
         let reference = reference_slug.to_owned();
         tokio::spawn(async move {
-            if let Err(error) = writer.release(&target.namespace, &target.name, &reference, &uid).await {
-                tracing::warn!(secret = %target, %error, "merged keys not removed");
+            for wait in RELEASE_AGAIN {
+                match writer.release(&target.namespace, &target.name, &reference, &uid).await {
+                    Ok(_) => return,
+                    Err(error) => tracing::warn!(secret = %target, %error, "merged keys not removed yet"),
+                }
+                tokio::time::sleep(Duration::from_secs(wait)).await;
             }
         });
     }
@@ -102,7 +125,9 @@ impl Engine {
                 let name = annotation.strip_prefix(STAMP_PREFIX).unwrap_or_default();
                 let merged = meta.fields.contains_key(&manager(name, CreationPolicy::Merge));
                 let alive = self.by_target.get(key).is_some_and(|r| r.iter().any(|k| slug(&k.name) == name));
-                if merged && stamp.delete && !alive {
+                // One that cannot be read may be the one.
+                let unread = self.unreadable.iter().any(|k| k.namespace == key.namespace && slug(&k.name) == name);
+                if merged && stamp.delete && !alive && !unread {
                     gone.push((key.clone(), name.to_owned()));
                 }
             }
@@ -115,6 +140,7 @@ impl Engine {
     pub(super) fn target(&mut self, seen: Seen<ObjectKey, TargetMeta>) {
         match seen {
             Seen::Listed => self.listed += 1,
+            Seen::Unreadable(_) => {}
             Seen::Deleted(key, last) => {
                 // Late news of a Secret that was written anew since.
                 let other = |known: &TargetMeta| last.as_ref().is_some_and(|l| l.uid != known.uid);
@@ -158,13 +184,13 @@ impl Engine {
         tracked.repair = true;
         // Against someone who keeps changing it back: slower each time.
         let now = Instant::now();
-        let calm = tracked.last_repair.is_none_or(|t| now - t > std::time::Duration::from_secs(60));
+        let calm = tracked.last_repair.is_none_or(|t| now - t > CALM);
         tracked.repairs = if calm { 0 } else { tracked.repairs + 1 };
         tracked.last_repair = Some(now);
         if tracked.repairs == 0 {
             self.enqueue(key, Class::Changed);
         } else {
-            let wait = std::time::Duration::from_millis(500) * 2_u32.pow(tracked.repairs.min(7));
+            let wait = Duration::from_millis(500) * 2_u32.pow(tracked.repairs.min(7));
             self.wake_in(key, wait);
         }
     }
@@ -181,6 +207,9 @@ impl Tracked {
             running: false,
             again: None,
             repair: false,
+            follows: false,
+            aside: false,
+            task: None,
             failures: 0,
             repairs: 0,
             last_repair: None,

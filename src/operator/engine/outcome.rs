@@ -6,11 +6,12 @@ use super::{Engine, Standing};
 use crate::{
     api::Reason,
     operator::{
+        keeper::Era,
         model::{ObjectKey, StoreName},
         queue::Class,
         worker::Outcome,
     },
-    refresh::State,
+    refresh::{State, pushed_state},
     resolve::{Problem, Read},
 };
 
@@ -20,16 +21,17 @@ const MAX_BACKOFF: Duration = Duration::from_secs(300);
 impl Engine {
     pub(super) fn synced(&mut self, outcome: Outcome) {
         self.running = self.running.saturating_sub(1);
-        if let Some(store) = &outcome.store {
-            self.store_has_room(store);
+        if let Some(state) = outcome.store.as_ref().and_then(|s| self.stores.get_mut(s)) {
+            state.syncing = state.syncing.saturating_sub(1);
         }
         let Some(key) = outcome.key.clone() else { return };
         let Some(tracked) = self.references.get_mut(&key) else { return };
-        tracked.running = false;
         if tracked.model.uid != outcome.uid {
-            self.enqueue(&key, Class::New);
+            // Its successor may be under way already.
             return;
         }
+        tracked.running = false;
+        tracked.task = None;
         let target = ObjectKey { namespace: key.namespace.clone(), name: tracked.model.target.clone() };
         match &outcome.target {
             Some(Some(meta)) => {
@@ -75,6 +77,10 @@ impl Engine {
         let uid = state.object.uid.clone();
         let interval = interval.max(state.object.settings.min_refresh_interval);
         self.table.subscribe(key, &uid, outcome.reads.clone(), interval, |_| false, now);
+        for doubted in &outcome.doubted {
+            self.table.assume_present(&uid, doubted);
+        }
+        let behind = self.behind_the_watch(key, outcome);
         let mut doubtful = false;
         for (read, state) in &outcome.states {
             // What the cache said does not outweigh a poll that failed: the next one decides.
@@ -83,14 +89,28 @@ impl Engine {
                 continue;
             }
             for other in self.table.observe(&uid, read, state.clone(), now) {
-                if other != *key {
+                // Its own second look at an absence is news to itself, too.
+                if other != *key || (outcome.problem.is_some() && matches!(state, State::Absent)) {
                     self.on_news(&other);
                 }
             }
         }
-        if doubtful {
+        if behind && let Some(tracked) = self.references.get_mut(key) {
+            tracked.fresh = true;
+        }
+        if doubtful || behind {
             self.enqueue(key, Class::Rest);
         }
+    }
+
+    /// A store that tells changes by itself told of another state before the reference stood on the key: the answer
+    /// came from the cache, or the change came in between.
+    fn behind_the_watch(&self, key: &ObjectKey, outcome: &Outcome) -> bool {
+        let store = self.references.get(key).and_then(|t| self.stores.get(&t.model.store));
+        let Some(all) = store.and_then(|s| s.pushed.as_ref()).filter(|_| !outcome.fresh) else { return false };
+        outcome.states.iter().any(|(read, state)| {
+            !matches!(state, State::Failed(_)) && pushed_state(read, all).is_some_and(|now| now != *state)
+        })
     }
 
     /// When to try again, where nothing else will tell.
@@ -100,7 +120,11 @@ impl Engine {
             self.wake_in(key, after.max(Duration::from_secs(1)));
         }
         let Some(tracked) = self.references.get_mut(key) else { return };
-        let polled = !outcome.reads.is_empty() && tracked.model.spec().is_ok_and(|s| !s.refresh_interval().is_zero());
+        // Pinned versions are not polled: what failed there is asked again, what is not there may yet be written.
+        let pinned = outcome.states.iter().any(|(read, state)| {
+            matches!(read, Read::Key(_, Some(_))) && matches!(state, State::Failed(_) | State::Absent)
+        });
+        let polled = !pinned && !outcome.reads.is_empty() && tracked.model.spec().is_ok_and(|s| !s.refresh_interval().is_zero());
         let wait = match &outcome.problem {
             None => None,
             Some(Problem { retry_after: Some(after), .. }) => Some(*after),
@@ -115,7 +139,8 @@ impl Engine {
                 | Reason::StoreUnavailable
                 | Reason::StoreMisconfigured
                 | Reason::StoreNotReady
-                    if !polled =>
+                | Reason::SecretNotFound
+                    if !polled && (pinned || problem.reason != Reason::SecretNotFound) =>
                 {
                     Some(backoff(tracked.failures + 2))
                 }
@@ -123,16 +148,16 @@ impl Engine {
             },
         };
         let wait =
-            if outcome.status_failed { Some(backoff(tracked.failures).min(wait.unwrap_or(MAX_BACKOFF))) } else { wait };
+            if outcome.status_failed || outcome.again { Some(backoff(tracked.failures).min(wait.unwrap_or(MAX_BACKOFF))) } else { wait };
         tracked.failures = if wait.is_some() { tracked.failures.saturating_add(1) } else { 0 };
         if let Some(wait) = wait {
             self.wake_in(key, wait);
         }
     }
 
-    pub(super) fn polled(&mut self, name: &StoreName, generation: i64, read: &Read, answer: Option<State>) {
+    pub(super) fn polled(&mut self, name: &StoreName, era: &Era, read: &Read, answer: Option<State>) {
         let Some(state) = self.stores.get_mut(name) else { return };
-        if state.object.generation != generation {
+        if state.object.era() != *era {
             return;
         }
         state.polling = state.polling.saturating_sub(1);
@@ -151,17 +176,19 @@ impl Engine {
     pub(super) fn followed(&mut self, outcome: Outcome) {
         self.following = self.following.saturating_sub(1);
         let Some(key) = outcome.key.clone() else { return };
-        let Some(tracked) = self.references.get_mut(&key) else { return };
+        let Some(tracked) = self.references.get_mut(&key).filter(|t| t.model.uid == outcome.uid) else { return };
         tracked.running = false;
-        if tracked.model.uid == outcome.uid {
-            if let Some((status, version)) = &outcome.status {
-                tracked.model.set_status(status, version.unwrap_or_default());
-            }
-            if let Some(problem) = &outcome.problem {
-                tracked.standing = Standing::Failing(problem.reason);
-            }
-        }
         let again = tracked.again.take();
+        match &outcome.status {
+            Some((status, version)) => {
+                tracked.model.set_status(status, version.unwrap_or_default());
+                if let Some(problem) = &outcome.problem {
+                    tracked.standing = Standing::Failing(problem.reason);
+                }
+            }
+            None if outcome.status_failed => self.follow(&key),
+            None => {}
+        }
         if let Some(after) = outcome.until_stale {
             self.wake_in(&key, after.max(Duration::from_secs(1)));
         }

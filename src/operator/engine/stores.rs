@@ -11,16 +11,19 @@ use crate::{
         watch::Seen,
     },
     resolve::Problem,
+    stores::settings::provider_name,
 };
 
 impl Engine {
     pub(super) fn store(&mut self, seen: Seen<StoreName, Box<StoreObject>>) {
         match seen {
             Seen::Listed => self.listed += 1,
+            Seen::Unreadable(_) => {}
             Seen::Deleted(name, _) => {
                 self.cycles_stale = true;
                 if let Some(mut state) = self.stores.remove(&name) {
                     state.close();
+                    self.parts.metrics.forget_store(&name.label(), name.kind(), provider_name(&state.object.provider));
                     self.table.forget_store(&state.object.uid);
                     self.parts.cache.forget(&state.object.uid);
                 }

@@ -65,12 +65,13 @@ impl Layers {
             }),
         };
         let mut sent = entered?;
-        let within = attempt.by.map_or(self.settings.timeout, |by| self.settings.timeout.min(by - sent.at));
+        let within =
+            attempt.by.map_or(self.lasting.settings.timeout, |by| self.lasting.settings.timeout.min(by - sent.at));
         let answer = timeout(within, ask).await.unwrap_or_else(|_| {
             Err(self.error(Failure::Unavailable, &format!("did not answer within {}", human(within))))
         });
         let failure = answer.as_ref().err().map(|e| e.failure);
-        self.limits.learn(failure, sent.at, Instant::now());
+        self.lasting.limits.learn(failure, sent.at, Instant::now());
         sent.outcome = Outcome::of(failure);
         sent.result = match &answer {
             Ok(answer) => result(answer),
@@ -83,10 +84,10 @@ impl Layers {
     async fn enter(&self, attempt: &Attempt) -> Result<Sent<'_>, StoreError> {
         // Who would be refused does not stand in line; who stands in line hears when things change.
         self.check(attempt)?;
-        let turn = self.limits.turn(attempt.probe).await;
+        let turn = self.lasting.limits.turn(attempt.probe).await;
         loop {
             self.check(attempt)?;
-            match self.limits.take(Instant::now()) {
+            match self.lasting.limits.take(Instant::now()) {
                 Ok(()) => break,
                 Err(wait) => sleep(wait.min(PATIENCE)).await,
             }
@@ -112,7 +113,7 @@ impl Layers {
         if !attempt.probe && self.breaker(|breaker, now| breaker.refusal(now)).is_some() {
             return Err(self.refused(attempt));
         }
-        match self.limits.held_for(Instant::now()) {
+        match self.lasting.limits.held_for(Instant::now()) {
             Some(rest) if rest > PATIENCE => {
                 self.count(attempt.operation, "held", None);
                 let message = format!("asked to slow down; next request in {}", human(rest));
@@ -133,27 +134,35 @@ impl Layers {
     }
 
     fn count(&self, operation: &'static str, result: &'static str, took: Option<Duration>) {
-        tracing::debug!(store = %self.label, operation, result, ?took, "store request");
-        self.metrics.store_request(&self.label, self.identity.provider, operation, result, took);
+        tracing::debug!(store = %self.lasting.label, operation, result, ?took, "store request");
+        self.lasting.metrics.store_request(
+            &self.lasting.label,
+            self.lasting.identity.provider,
+            operation,
+            result,
+            took,
+        );
     }
 
     fn error(&self, failure: Failure, what: &str) -> StoreError {
-        StoreError::new(failure, format!("{} store `{}` {what}", self.identity.provider, self.label))
+        StoreError::new(failure, format!("{} store `{}` {what}", self.lasting.identity.provider, self.lasting.label))
     }
 
     /// The one way to the breaker: what changes there is shown.
     pub(super) fn breaker<T>(&self, act: impl FnOnce(&mut Breaker, Instant) -> T) -> T {
-        let mut watched = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.lasting.breaker.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let result = act(&mut watched.breaker, now);
         let circuit = watched.breaker.circuit(now);
         if circuit != watched.shown {
             watched.shown = circuit;
-            self.metrics.circuit(&self.label, circuit);
+            self.lasting.metrics.circuit(&self.lasting.label, circuit);
             match circuit {
-                Circuit::Open => tracing::warn!(store = %self.label, "store does not answer: left alone for a while"),
-                Circuit::HalfOpen => tracing::debug!(store = %self.label, "asking the store again"),
-                Circuit::Closed => tracing::info!(store = %self.label, "store answers again"),
+                Circuit::Open => {
+                    tracing::warn!(store = %self.lasting.label, "store does not answer: left alone for a while")
+                }
+                Circuit::HalfOpen => tracing::debug!(store = %self.lasting.label, "asking the store again"),
+                Circuit::Closed => tracing::info!(store = %self.lasting.label, "store answers again"),
             }
         }
         result

@@ -22,7 +22,7 @@ use self::{
 use super::{Failure, Settings, Store, StoreError, Stored};
 use crate::{
     api::{Capabilities, Circuit},
-    audit::{Audit, AuditEvent, AuditResult},
+    audit::{Audit, AuditEvent, AuditResult, Pending},
     naming::StoreKey,
     telemetry::Metrics,
 };
@@ -66,7 +66,7 @@ pub enum Freshness {
 /// Who asks, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Access<'a> {
-    /// For the audit event: `SecretReference/acme-prod/payments`.
+    /// Whom the answer is delivered to, for the audit event: `SecretReference/acme-prod/payments`.
     pub requester: &'a str,
     /// Ties audit event and logs together.
     pub trace_id: &'a str,
@@ -95,14 +95,21 @@ impl Identity {
 
 /// A store with everything around it.
 pub struct Layers {
+    store: Arc<dyn Store>,
+    flights: Flights,
+    lasting: Arc<Lasting>,
+}
+
+/// What outlives a session: a new login is no reason to ask the same server more, or to forget what it said.
+struct Lasting {
     identity: Identity,
     label: Box<str>,
     uid: Arc<str>,
-    store: Arc<dyn Store>,
+    /// The requester of what goes to the store.
+    operator: Arc<str>,
     settings: Settings,
     audit: Arc<Audit>,
     cache: Arc<Cache>,
-    flights: Flights,
     retries: Retries,
     breaker: Mutex<Watched>,
     limits: Limits,
@@ -110,7 +117,7 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Builds the layers around a store.
+    /// Builds the layers around a store. `operator` is who asks the store, whoever asks here.
     pub fn new(
         identity: Identity,
         store: Arc<dyn Store>,
@@ -118,23 +125,31 @@ impl Layers {
         cache: Arc<Cache>,
         metrics: Arc<Metrics>,
         audit: Arc<Audit>,
+        operator: Arc<str>,
     ) -> Self {
         let label = identity.label().into_boxed_str();
         metrics.circuit(&label, Circuit::Closed);
-        Self {
+        let lasting = Lasting {
             label,
             uid: identity.uid.as_str().into(),
-            flights: Flights::default(),
+            operator,
             retries: Retries::new(&settings),
             breaker: Mutex::new(Watched::new()),
             limits: Limits::new(&settings),
             identity,
-            store,
             settings,
             audit,
             cache,
             metrics,
-        }
+        };
+        Self { store, flights: Flights::default(), lasting: Arc::new(lasting) }
+    }
+
+    /// The same around a new session of the same store object: limits, breaker and cache go on. Nobody who asks
+    /// here waits for an answer of the old session.
+    #[must_use]
+    pub fn renewed(&self, store: Arc<dyn Store>) -> Self {
+        Self { store, flights: Flights::default(), lasting: Arc::clone(&self.lasting) }
     }
 
     /// Reads one key: `None` means that the store is certain that it is not there.
@@ -181,17 +196,17 @@ impl Layers {
 
     /// For how long the store asked to be left alone, if it did.
     pub fn held_for(&self) -> Option<Duration> {
-        self.limits.held_for(Instant::now())
+        self.lasting.limits.held_for(Instant::now())
     }
 
     /// What the layers were built from.
-    pub const fn settings(&self) -> &Settings {
-        &self.settings
+    pub fn settings(&self) -> &Settings {
+        &self.lasting.settings
     }
 
     /// Which store object this is.
-    pub const fn identity(&self) -> &Identity {
-        &self.identity
+    pub fn identity(&self) -> &Identity {
+        &self.lasting.identity
     }
 
     /// The bare store, for its session and its watch.
@@ -199,83 +214,106 @@ impl Layers {
         &self.store
     }
 
+    /// The delivery. What the operator asks for itself is delivered to nobody.
     async fn ask(&self, request: Request, access: &Access<'_>) -> Result<Answer, StoreError> {
         let span = tracing::debug_span!(
-            "access", trace_id = access.trace_id, requester = access.requester, store = %self.label,
+            "access", trace_id = access.trace_id, requester = access.requester, store = %self.lasting.label,
             operation = request.name(),
         );
-        let event = self.audit.begin(|source_ip| AuditEvent {
-            timestamp: jiff::Timestamp::now(),
-            requester_id: access.requester.to_owned(),
-            secret_path: format!("{}/{}/{}", self.identity.provider, self.identity.path(), request.path()),
-            operation: request.operation(),
-            source_ip,
-            trace_id: access.trace_id.to_owned(),
-            result: AuditResult::Error,
-        });
-        let place = Arc::new(Place { uid: Arc::clone(&self.uid), generation: self.identity.generation, request });
-        let answer = self.answer(&place, access.freshness).instrument(span).await;
-        event.end(AuditResult::of(&answer));
+        let delivery = (access.requester != &*self.lasting.operator)
+            .then(|| self.lasting.event(&request, access.requester, access.trace_id));
+        let (uid, generation) = (Arc::clone(&self.lasting.uid), self.lasting.identity.generation);
+        let place = Arc::new(Place { uid, generation, request });
+        let answer = self.answer(&place, access).instrument(span).await;
+        if let Some(delivery) = delivery {
+            delivery.end(AuditResult::of(&answer));
+        }
         answer
     }
 
     /// Cache and single flight.
-    async fn answer(&self, place: &Arc<Place>, freshness: Freshness) -> Result<Answer, StoreError> {
-        if freshness == Freshness::Cached {
-            let held = self.cache.get(place, Instant::now());
-            self.metrics.cache_request(&self.label, held.is_some());
+    async fn answer(&self, place: &Arc<Place>, access: &Access<'_>) -> Result<Answer, StoreError> {
+        let Lasting { cache, metrics, label, settings, .. } = &*self.lasting;
+        if access.freshness == Freshness::Cached {
+            let held = cache.get(place, Instant::now());
+            metrics.cache_request(label, held.is_some());
             if let Some(answer) = held {
                 return Ok(answer);
             }
         }
         let fly = || async {
-            let answer = self.persist(place).await;
+            let answer = self.persist(place, access.trace_id).await;
             // An error takes nothing from the cache: a value may stay for as long as it was to stay anyway.
             if let Ok(answer) = &answer {
-                self.cache.keep(place, answer.clone(), self.settings.cache_ttl, Instant::now());
+                cache.keep(place, answer.clone(), settings.cache_ttl, Instant::now());
             }
             answer
         };
-        self.flights.join(place, freshness, fly).await
+        self.flights.join(place, access.freshness, fly).await
     }
 
-    /// Retry.
-    async fn persist(&self, place: &Place) -> Result<Answer, StoreError> {
+    /// Retry. All attempts are one access of the operator's, from the first one that is sent on.
+    async fn persist(&self, place: &Place, trace_id: &str) -> Result<Answer, StoreError> {
+        let Lasting { retries, operator, .. } = &*self.lasting;
         let started = Instant::now();
-        let mut failed = 0;
-        loop {
+        let (mut failed, mut sent) = (0, None);
+        let answer = loop {
             let by = (failed > 0).then(|| started + retry::OVERALL);
             let attempt = Attempt { operation: place.request.name(), probe: false, by };
-            let answer = self.attempt(&attempt, Answer::result, place.request.ask(&*self.store)).await;
+            // Not even begun before the breaker and the limits let it through.
+            let ask = async {
+                sent.get_or_insert_with(|| self.lasting.event(&place.request, operator, trace_id));
+                place.request.ask(&*self.store).await
+            };
+            let answer = self.attempt(&attempt, Answer::result, ask).await;
             match answer.as_ref().map_err(|e| e.failure) {
                 Err(failure) if failure.is_transient() => {
                     failed += 1;
                     let now = Instant::now();
-                    if let Some(wait) = self.retries.next(place, failed, now - started, now) {
+                    if let Some(wait) = retries.next(place, failed, now - started, now) {
                         tracing::debug!(failed, ?wait, "trying again");
                         sleep(wait).await;
-                        self.metrics.store_retry(&self.label);
+                        self.lasting.metrics.store_retry(&self.lasting.label);
                         continue;
                     }
-                    self.retries.failed(place);
+                    retries.failed(place);
                 }
                 // No answer about this key: what is remembered of it stands.
                 Err(Failure::CircuitOpen | Failure::RateLimited(_) | Failure::NotReady) => {}
-                Ok(_) | Err(_) => self.retries.answered(place),
+                Ok(_) | Err(_) => retries.answered(place),
             }
-            return answer;
+            break answer;
+        };
+        if let Some(sent) = sent {
+            sent.end(AuditResult::of(&answer));
         }
+        answer
     }
 
     fn mixed_up(&self) -> StoreError {
         StoreError::new(
             Failure::Misconfigured,
-            format!("store `{}` gave an answer to another question; please report this", self.label),
+            format!("store `{}` gave an answer to another question; please report this", self.lasting.label),
         )
     }
 }
 
-impl Drop for Layers {
+impl Lasting {
+    /// An access that begins now.
+    fn event(&self, request: &Request, requester: &str, trace_id: &str) -> Pending<'_> {
+        self.audit.begin(|source_ip| AuditEvent {
+            timestamp: jiff::Timestamp::now(),
+            requester_id: requester.to_owned(),
+            secret_path: format!("{}/{}/{}", self.identity.provider, self.identity.path(), request.path()),
+            operation: request.operation(),
+            source_ip,
+            trace_id: trace_id.to_owned(),
+            result: AuditResult::Error,
+        })
+    }
+}
+
+impl Drop for Lasting {
     /// A store that is gone or has changed leaves no value behind, not even from requests that outlived the change.
     fn drop(&mut self) {
         self.cache.forget_generation(&self.uid, self.identity.generation);

@@ -14,6 +14,9 @@ use crate::{
     stores::{ChangeToken, Payload},
 };
 
+/// Who asks the store.
+pub(super) const OPERATOR: &str = "operator/one";
+
 /// What the store does next.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Does {
@@ -174,7 +177,7 @@ fn build(
         provider: "vault",
     };
     let (bare, caches, counts) = (Arc::clone(&store), Arc::clone(&cache), Arc::clone(&metrics));
-    let layers = Layers::new(identity, bare, settings, caches, counts, Arc::new(audit));
+    let layers = Layers::new(identity, bare, settings, caches, counts, Arc::new(audit), OPERATOR.into());
     World { store, layers, metrics, cache }
 }
 
