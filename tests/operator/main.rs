@@ -12,6 +12,7 @@ mod conflicts;
 mod drift;
 mod fallback;
 mod kubernetes_store;
+mod leadership;
 mod leaks;
 mod lifecycle;
 mod logins;
