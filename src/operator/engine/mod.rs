@@ -123,6 +123,8 @@ struct Tracked {
     fresh: bool,
     /// Keys that are known to fail are asked all the same.
     ask: bool,
+    /// The uid of a target that went while it was synced.
+    gone: Option<String>,
     repair: bool,
     /// It is in line for a patch that follows its store.
     follows: bool,

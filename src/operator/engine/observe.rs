@@ -20,6 +20,9 @@ const CALM: Duration = Duration::from_secs(150);
 /// Seconds between tries to give merged keys back; after the last one it is left to the sweep of the next start.
 const RELEASE_AGAIN: [u64; 5] = [1, 5, 25, 125, 300];
 
+/// How long the garbage collector may take from an owner reference to its owner.
+const ORPHAN_GRACE: Duration = Duration::from_secs(2);
+
 impl Engine {
     pub(super) fn reference(&mut self, seen: Seen<ObjectKey, Box<Reference>>) {
         match seen {
@@ -137,11 +140,22 @@ impl Engine {
         }
     }
 
+    /// A sync that is under way may come home with a target that is gone by then: it must not be taken for one.
+    fn note_gone(&mut self, target: &ObjectKey, last: Option<&TargetMeta>) {
+        let Some(uid) = last.or_else(|| self.targets.get(target)).map(|meta| meta.uid.clone()) else { return };
+        for key in self.by_target.get(target).into_iter().flatten() {
+            if let Some(tracked) = self.references.get_mut(key).filter(|t| t.running) {
+                tracked.gone = Some(uid.clone());
+            }
+        }
+    }
+
     pub(super) fn target(&mut self, seen: Seen<ObjectKey, TargetMeta>) {
         match seen {
             Seen::Listed => self.listed += 1,
             Seen::Unreadable(_) => {}
             Seen::Deleted(key, last) => {
+                self.note_gone(&key, last.as_ref());
                 // Late news of a Secret that was written anew since.
                 let other = |known: &TargetMeta| last.as_ref().is_some_and(|l| l.uid != known.uid);
                 if !self.targets.get(&key).is_some_and(other) {
@@ -177,17 +191,23 @@ impl Engine {
         if spec.is_suspended() {
             return;
         }
-        let drifted = self.targets.get(&target).is_none_or(|m| m.has_drifted(&tracked.model, spec.creation_policy()));
-        if !drifted {
+        let meta = self.targets.get(&target);
+        if !meta.is_none_or(|m| m.has_drifted(&tracked.model, spec.creation_policy())) {
             return;
         }
+        let owns = spec.creation_policy() != CreationPolicy::Merge && spec.deletion_policy() == DeletionPolicy::Delete;
+        let orphaned = owns && meta.is_some_and(|m| m.owners.is_empty() && !m.stamps.is_empty());
         tracked.repair = true;
         // Against someone who keeps changing it back: slower each time.
         let now = Instant::now();
         let calm = tracked.last_repair.is_none_or(|t| now - t > CALM);
         tracked.repairs = if calm { 0 } else { tracked.repairs + 1 };
         tracked.last_repair = Some(now);
-        if tracked.repairs == 0 {
+        if tracked.repairs == 0 && orphaned {
+            // `kubectl delete --cascade=orphan` takes the owner away before the reference: an owner that is put back then
+            // would be dead, and the Secret with it.
+            self.wake_in(key, ORPHAN_GRACE);
+        } else if tracked.repairs == 0 {
             self.enqueue(key, Class::Changed);
         } else {
             let wait = Duration::from_millis(500) * 2_u32.pow(tracked.repairs.min(7));
@@ -203,6 +223,7 @@ impl Tracked {
                 && model.status().last_handled_sync_now.as_deref() != model.sync_now.as_deref(),
             model,
             ask: false,
+            gone: None,
             standing: Standing::Unknown,
             running: false,
             again: None,

@@ -33,7 +33,9 @@ impl Engine {
         tracked.running = false;
         tracked.task = None;
         let target = ObjectKey { namespace: key.namespace.clone(), name: tracked.model.target.clone() };
+        let gone = tracked.gone.take();
         match &outcome.target {
+            Some(Some(meta)) if gone.as_deref() == Some(&*meta.uid) => {}
             Some(Some(meta)) => {
                 let newer = self.targets.get(&target).is_none_or(|k| k.uid != meta.uid || k.version <= meta.version);
                 if newer {
