@@ -134,8 +134,9 @@ pub fn resolve(spec: &SecretReferenceSpec, tenant: &Tenant, scheme: &Scheme, ans
     if let Some(problem) = first_problem {
         return Step::Failed(problem);
     }
+    let mut renderer = template::Renderer::default();
     let rendered = spec.templates().try_fold(BTreeMap::new(), |mut rendered, (key, text)| {
-        let value = template::render(text, &out.data).map_err(|what| {
+        let value = renderer.render(text, &out.data).map_err(|what| {
             Problem::new(Reason::TemplateError, format!("spec.target.template.data[{key}]: {what}; mend the template"))
         })?;
         rendered.insert(key.to_owned(), value);

@@ -1,20 +1,25 @@
-//! Templates: Jinja syntax, no I/O, bounded in steps and in bytes.
+//! Templates: Jinja syntax, no I/O, bounded in steps and in bytes, for all templates of a reference together.
 //!
-//! What could grow a value inside the engine (assignments, macros, concatenation, arithmetic, the built-in filters) is
-//! refused before rendering; what is written goes through a writer with an end. Values are handed over as objects that
-//! write themselves, so the engine keeps no copy of them. Messages name the line, never what stood there.
+//! What could grow a value inside the engine is refused before rendering ([`guard`]); what is written goes through a
+//! writer with an end; every byte that goes into a filter, comes out of one or is written counts. Values are handed
+//! over as objects that write themselves, so the engine keeps no copy of them. Messages name the line, never what
+//! stood there.
+
+mod guard;
 
 use std::{
     collections::BTreeMap,
     fmt, io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use guard::{guard, syntax};
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior,
-    machinery::{Token, tokenize},
-    syntax::SyntaxConfig,
     value::{Object, ObjectRepr, Value},
 };
 
@@ -22,8 +27,12 @@ use crate::secret::SecretValue;
 
 /// The longest result of one template: what a Secret can hold.
 const MAX_BYTES: usize = 1 << 20;
-/// Steps of the engine for one template.
+/// Steps of the engine for all templates of one reference.
 const FUEL: u64 = 100_000;
+/// Bytes that all templates of one reference may move: some tens of milliseconds, whatever the filters are.
+const WORK: i64 = 16 << 20;
+
+const TOO_MUCH: &str = "does too much work: use fewer filters, loops or templates";
 
 /// Checks a template without values.
 ///
@@ -31,78 +40,76 @@ const FUEL: u64 = 100_000;
 /// What is wrong, and where.
 pub fn check(template: &str) -> Result<(), String> {
     guard(template)?;
-    environment().template_from_str(template).map(|_| ()).map_err(|e| describe(&e))
+    environment(&Work::default()).template_from_str(template).map(|_| ()).map_err(|e| describe(&e))
 }
 
-/// Renders a template over the other keys: `{{ DB_USER }}`, or `{{ data["tls.crt"] }}`.
-///
-/// # Errors
-/// What is wrong, and where; never a value.
-pub fn render(template: &str, data: &BTreeMap<String, SecretValue>) -> Result<SecretValue, String> {
-    guard(template)?;
-    let env = environment();
-    let compiled = env.template_from_str(template).map_err(|e| describe(&e))?;
-    let values = data.iter().map(|(k, v)| (k.clone(), Value::from_object(Text(v.clone())))).collect();
-    let out = Bounded::default();
-    match compiled.render_captured_to(Value::from_object(Context(values)), out.clone()) {
-        Ok(_) => Ok(SecretValue::new(std::mem::take(&mut out.lock()))),
-        Err(e) if e.kind() == ErrorKind::WriteFailure => Err(format!("the result is longer than {MAX_BYTES} bytes")),
-        Err(e) => Err(describe(&e)),
+/// Renders the templates of one reference, which share what they may cost.
+pub struct Renderer {
+    env: Environment<'static>,
+    fuel: u64,
+    work: Work,
+}
+
+impl Default for Renderer {
+    fn default() -> Self {
+        let work = Work::default();
+        Self { env: environment(&work), fuel: FUEL, work }
     }
 }
 
-fn environment() -> Environment<'static> {
+impl Renderer {
+    /// Renders a template over the other keys: `{{ DB_USER }}`, or `{{ data["tls.crt"] }}`.
+    ///
+    /// # Errors
+    /// What is wrong, and where; never a value.
+    pub fn render(&mut self, template: &str, data: &BTreeMap<String, SecretValue>) -> Result<SecretValue, String> {
+        guard(template)?;
+        self.env.set_fuel(Some(self.fuel));
+        let compiled = self.env.template_from_str(template).map_err(|e| describe(&e))?;
+        let values = data.iter().map(|(k, v)| (k.clone(), Value::from_object(Text(v.clone())))).collect();
+        let out = Bounded { bytes: Arc::default(), work: self.work.clone() };
+        match compiled.render_captured_to(Value::from_object(Context(values)), out.clone()) {
+            Ok(done) => {
+                self.fuel = done.state().fuel_levels().map_or(0, |(_, left)| left);
+                Ok(SecretValue::new(std::mem::take(&mut out.lock())))
+            }
+            Err(e) if self.work.is_spent() || e.kind() == ErrorKind::OutOfFuel => Err(TOO_MUCH.to_owned()),
+            Err(e) if e.kind() == ErrorKind::WriteFailure => {
+                Err(format!("the result is longer than {MAX_BYTES} bytes"))
+            }
+            Err(e) => Err(describe(&e)),
+        }
+    }
+}
+
+fn environment(work: &Work) -> Environment<'static> {
     let mut env = Environment::empty();
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     env.set_auto_escape_callback(|_| AutoEscape::None);
     env.set_syntax(syntax());
-    env.set_fuel(Some(FUEL));
     env.set_recursion_limit(32);
     env.add_test("defined", |v: &Value| !v.is_undefined());
-    env.add_filter("b64encode", |v: &Value| text(v).map(|t| emit(STANDARD.encode(t.expose()).into_bytes()))?);
-    env.add_filter("b64decode", |v: &Value| {
-        let decoded = super::property::decode_base64(&text(v)?);
-        emit(decoded.ok_or_else(|| Error::new(ErrorKind::InvalidOperation, ""))?.expose().to_vec())
+    let mut filter = |name: &'static str, apply: fn(&SecretValue) -> Result<Vec<u8>, Error>| {
+        let work = work.clone();
+        env.add_filter(name, move |v: &Value| {
+            let text = text(v)?;
+            work.spend(text.len())?;
+            let bytes = apply(&text)?;
+            work.spend(bytes.len())?;
+            emit(bytes)
+        });
+    };
+    filter("b64encode", |t| Ok(STANDARD.encode(t.expose()).into_bytes()));
+    filter("b64decode", |t| {
+        let decoded = super::property::decode_base64(t);
+        decoded.map(|d| d.expose().to_vec()).ok_or_else(|| ErrorKind::InvalidOperation.into())
     });
-    env.add_filter("tojson", |v: &Value| {
-        let quoted =
-            serde_json::to_vec(&str_of(&text(v)?)?).map_err(|_| Error::new(ErrorKind::BadSerialization, ""))?;
-        emit(quoted)
-    });
-    env.add_filter("urlencode", |v: &Value| emit(urlencode(text(v)?.expose())));
-    env.add_filter("trim", |v: &Value| emit(str_of(&text(v)?)?.trim().as_bytes().to_vec()));
-    env.add_filter("upper", |v: &Value| emit(str_of(&text(v)?)?.to_uppercase().into_bytes()));
-    env.add_filter("lower", |v: &Value| emit(str_of(&text(v)?)?.to_lowercase().into_bytes()));
+    filter("tojson", |t| serde_json::to_vec(str_of(t)?).map_err(|_| ErrorKind::BadSerialization.into()));
+    filter("urlencode", |t| Ok(urlencode(t.expose())));
+    filter("trim", |t| Ok(str_of(t)?.trim().as_bytes().to_vec()));
+    filter("upper", |t| Ok(str_of(t)?.to_uppercase().into_bytes()));
+    filter("lower", |t| Ok(str_of(t)?.to_lowercase().into_bytes()));
     env
-}
-
-/// A configuration file ends as it is written.
-fn syntax() -> SyntaxConfig {
-    SyntaxConfig::builder().keep_trailing_newline(true).build().unwrap_or_default()
-}
-
-/// Refuses what could grow without bound or hide a value's way.
-fn guard(template: &str) -> Result<(), String> {
-    let mut after_block_start = false;
-    for token in tokenize(template, false, syntax()) {
-        let (token, span) = token.map_err(|e| describe(&e))?;
-        let refused = match &token {
-            Token::Tilde | Token::Plus | Token::Mul | Token::Div | Token::FloorDiv | Token::Pow | Token::Mod => {
-                Some("operators are not available: write values side by side")
-            }
-            Token::Ident(word)
-                if after_block_start && !matches!(*word, "if" | "elif" | "else" | "endif" | "for" | "endfor") =>
-            {
-                Some("only if and for blocks are available")
-            }
-            _ => None,
-        };
-        if let Some(what) = refused {
-            return Err(format!("line {}: {what}", span.start_line));
-        }
-        after_block_start = matches!(token, Token::BlockStart);
-    }
-    Ok(())
 }
 
 /// The kind and the line: an engine's details may quote values.
@@ -136,15 +143,37 @@ fn emit(bytes: Vec<u8>) -> Result<Value, Error> {
 }
 
 fn urlencode(bytes: &[u8]) -> Vec<u8> {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = Vec::with_capacity(bytes.len());
-    for byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
-            out.push(*byte);
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte);
         } else {
-            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+            out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
     }
     out
+}
+
+/// What is left of the bytes that may be moved; clones share it.
+#[derive(Clone)]
+struct Work(Arc<AtomicI64>);
+
+impl Default for Work {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(WORK)))
+    }
+}
+
+impl Work {
+    fn spend(&self, bytes: usize) -> Result<(), Error> {
+        let bytes = i64::try_from(bytes).unwrap_or(WORK);
+        if self.0.fetch_sub(bytes, Ordering::Relaxed) < bytes { Err(ErrorKind::OutOfFuel.into()) } else { Ok(()) }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < 0
+    }
 }
 
 /// A value that writes itself.
@@ -181,19 +210,22 @@ impl Object for Context {
 }
 
 /// A writer with an end; clones write to the same place.
-#[derive(Clone, Default)]
-struct Bounded(Arc<Mutex<Vec<u8>>>);
+#[derive(Clone)]
+struct Bounded {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    work: Work,
+}
 
 impl Bounded {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl io::Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut out = self.lock();
-        if out.len() + bytes.len() > MAX_BYTES {
+        if self.work.spend(bytes.len()).is_err() || out.len() + bytes.len() > MAX_BYTES {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         out.extend_from_slice(bytes);
@@ -206,75 +238,4 @@ impl io::Write for Bounded {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn data() -> BTreeMap<String, SecretValue> {
-        [("DB_USER", "bob"), ("DB_PASSWORD", "p@ss \"w\""), ("tls.crt", "PEM"), ("EMPTY", "")]
-            .map(|(k, v)| (k.to_owned(), v.to_owned().into()))
-            .into()
-    }
-
-    fn ok(template: &str) -> String {
-        render(template, &data()).unwrap().expose_str().unwrap().to_owned()
-    }
-
-    #[test]
-    fn renders_what_the_design_promises() {
-        assert_eq!(
-            ok("url=postgres://{{ DB_USER }}:{{ DB_PASSWORD|urlencode }}@db\n"),
-            "url=postgres://bob:p%40ss%20%22w%22@db\n"
-        );
-        assert_eq!(
-            ok(r#"{"p":{{ DB_PASSWORD|tojson }},"c":"{{ data["tls.crt"] }}"}"#),
-            r#"{"p":"p@ss \"w\"","c":"PEM"}"#
-        );
-        assert_eq!(
-            ok("{% if EMPTY %}no{% elif NONE is defined %}no{% else %}{{ DB_USER|upper|b64encode }}{% endif %}"),
-            "Qk9C"
-        );
-        assert_eq!(ok("{{ 'aGk='|b64decode }}{# gone #}{% raw %}{{ }}{% endraw %}"), "hi{{ }}");
-    }
-
-    #[test]
-    fn errors_name_the_line_and_never_a_value() {
-        for bad in [
-            "{{ NOPE }}",
-            "{{ DB_PASSWORD.x.y }}",
-            "{{ DB_PASSWORD|nope }}",
-            "{{ DB_PASSWORD() }}",
-            "{{ DB_PASSWORD|b64decode }}",
-            "{{",
-            "{% if %}",
-            "{% for x in DB_PASSWORD %}{{ x }}{% endfor %}",
-            "{{ DB_PASSWORD[0] }}",
-            "{{ DB_PASSWORD < 3 }}{{ -DB_PASSWORD }}",
-            "{{ data[DB_PASSWORD] }}",
-        ] {
-            let error = render(bad, &data()).map(|v| v.expose_str().map(str::to_owned)).unwrap_err();
-            assert!(!error.contains("p@ss") && !error.contains("bob"), "{bad}: {error}");
-        }
-    }
-
-    #[test]
-    fn refuses_what_grows() {
-        for bad in [
-            "{% set x = 1 %}",
-            "{% macro m() %}{% endmacro %}",
-            "{% include 'x' %}",
-            "{% import 'x' as y %}",
-            "{% extends 'x' %}",
-            "{% block b %}{% endblock %}",
-            "{%- set x = 1 -%}",
-            "{{ 'a' * 1000000000 }}",
-            "{{ DB_USER ~ DB_USER }}",
-            "{{ range(1000000000) }}",
-            "{% for a in [1,2,3,4,5,6,7,8,9] %}{% for b in [1,2,3,4,5,6,7,8,9] %}{% for c in [1,2,3,4,5,6,7,8,9] %}{% for d in [1,2,3,4,5,6,7,8,9] %}{% for e in [1,2,3,4,5,6,7,8,9] %}{{ a }}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}",
-        ] {
-            assert!(render(bad, &data()).is_err(), "{bad}");
-        }
-        let big = BTreeMap::from([("B".to_owned(), SecretValue::new(vec![b'x'; 600_000]))]);
-        assert!(render("{{ B }}{{ B }}", &big).unwrap_err().contains("longer than"));
-    }
-}
+mod tests;
