@@ -14,13 +14,16 @@ use super::{
     conclude::{Attempt, Health, conclude, find, follow_store, until_stale},
     events::Events,
     model::{ObjectKey, Reference, StoreName},
-    plan::{Action, Observed, StoreSeen, changed, doubted, gate, halt, org_changed, plan},
+    plan::{Action, Observed, StoreSeen, Write, changed, doubted, gate, halt, org_changed, plan},
     reading, rollout,
-    stamp::Fingerprints,
+    stamp::{Fingerprints, Stamp},
     target::TargetMeta,
 };
 use crate::{
-    api::{condition_types::{READY, SYNCED}, EntryScope, Reason, SecretReferenceSpec, SecretReferenceStatus, Tenancy},
+    api::{
+        Reason, SecretReferenceSpec, SecretReferenceStatus, Tenancy,
+        condition_types::{READY, SYNCED},
+    },
     naming::{Scheme, StoreKey},
     refresh::State,
     resolve::{Answer, Answers, Policy, Problem, Read, Resolved, Tenant, reads},
@@ -154,8 +157,7 @@ pub async fn follow(context: &Context, job: Job) -> Outcome {
     let mut outcome = Outcome { key: Some(reference.key.clone()), uid: reference.uid.clone(), ..Outcome::default() };
     let (Ok(spec), Some(store)) = (reference.spec(), &job.store) else { return outcome };
     let (old, labels) = (reference.status(), BTreeMap::new());
-    let not_admitted = find(&old.conditions, SYNCED)
-        .is_some_and(|c| c.reason == Reason::StoreNotFound.as_str());
+    let not_admitted = find(&old.conditions, SYNCED).is_some_and(|c| c.reason == Reason::StoreNotFound.as_str());
     if spec.is_suspended() || old.conditions.is_empty() || not_admitted {
         return outcome;
     }
@@ -313,7 +315,7 @@ impl Sync<'_> {
             }
             Action::Write(write) => match writer.write(reference, &write).await {
                 Ok(written) => {
-                    self.tell(&write.resolved, written.created, write.changes_values);
+                    self.tell(&write, written.created);
                     if write.restart {
                         self.restart(write.stamp.values.clone());
                     }
@@ -351,22 +353,32 @@ impl Sync<'_> {
     }
 
     /// One Event for a write: what was written, or what is remarkable about it.
-    fn tell(&self, resolved: &Resolved, created: bool, changes: bool) {
+    fn tell(&self, write: &Write, created: bool) {
         let reference = &self.job.reference;
         let events = &self.context.events;
-        let was_org = |key: &str| self.old.entries.iter().any(|e| e.key == key && e.scope == EntryScope::Org);
-        let fell: Vec<&str> = resolved
-            .entries
-            .iter()
-            .filter(|e| e.scope == EntryScope::Global && was_org(&e.key))
-            .map(|e| e.key.as_str())
-            .collect();
-        if !fell.is_empty() {
-            let note = format!("now platform-wide values, since the organisation's own are gone: {}", fell.join(", "));
-            events.warning(about(reference), "FellBackToGlobal", note);
+        let (resolved, changes) = (&write.resolved, write.changes_values);
+        let before = self.job.target.as_ref().and_then(|t| t.stamp(&reference.key.name));
+        let mut incomplete = resolved.warnings.clone();
+        if let Some(before) = before.filter(|b| is_of_same(b, &write.stamp)) {
+            // Without an interval nobody looks twice; but then a name that a prefix found may be new.
+            let finds = self.spec.data_from().iter().any(|s| s.find.is_some());
+            let unseen =
+                self.spec.refresh_interval().is_zero() && before.generation == write.stamp.generation && !finds;
+            let was_there = |key: &StoreKey| unseen || self.job.confirmed_absent.contains(key);
+            let fell = fell_back(&self.context.prints, before, &resolved.fallbacks, was_there);
+            if !fell.is_empty() {
+                let note = format!("now platform-wide values, since these are gone: {}", fell.join(", "));
+                events.warning(about(reference), "FellBackToGlobal", note);
+            }
+            let held = self.old.target.as_ref().map_or(0, |t| usize::try_from(t.keys).unwrap_or_default());
+            let dropped = held.saturating_sub(resolved.data.len());
+            let same_spec = before.generation == write.stamp.generation && !self.spec.data_from().is_empty();
+            if same_spec && dropped > 0 {
+                incomplete.push(format!("keys dropped since they are gone from the store: {dropped}"));
+            }
         }
-        if !resolved.warnings.is_empty() {
-            events.warning(about(reference), "Incomplete", resolved.warnings.join("; "));
+        if !incomplete.is_empty() {
+            events.warning(about(reference), "Incomplete", incomplete.join("; "));
         }
         if self.job.repair && !created && !changes {
             let note = format!("Secret {} was changed by someone else and is as it should be again", reference.target);
@@ -417,6 +429,23 @@ impl Sync<'_> {
     }
 }
 
+/// Two marks of one reference, bound as before, under one key.
+fn is_of_same(before: &Stamp, after: &Stamp) -> bool {
+    (&before.key_id, &before.uid, &before.org) == (&after.key_id, &after.uid, &after.org)
+}
+
+/// The organisation's keys that were there when the target was last written, and that it now does without.
+fn fell_back<'a>(
+    prints: &Fingerprints,
+    before: &Stamp,
+    fallbacks: &'a [StoreKey],
+    was_there: impl Fn(&StoreKey) -> bool,
+) -> Vec<&'a str> {
+    let absent = |key: &StoreKey| prints.source(&before.uid, &Read::Key(key.clone(), None), &State::Absent);
+    let fell = fallbacks.iter().filter(|key| was_there(key) && !before.sources.contains(&absent(key)));
+    fell.map(StoreKey::as_str).collect()
+}
+
 /// The object that an Event is about.
 pub fn about(reference: &Reference) -> ObjectReference {
     ObjectReference {
@@ -426,5 +455,28 @@ pub fn about(reference: &Reference) -> ObjectReference {
         name: Some(reference.key.name.to_string()),
         uid: Some(reference.uid.to_string()),
         ..ObjectReference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn falling_back_is_told_once_and_not_of_what_never_was() {
+        let prints = Fingerprints::new(&"k".to_owned().into());
+        let [gone, fell, never] = ["acme--gone", "acme--fell", "acme--never"].map(StoreKey::verbatim);
+        let read = Read::Key(gone.clone(), None);
+        let mut stamp: Stamp = "k:t:u:1:f:s:v:acme:Global:Retain".parse().unwrap();
+        stamp.sources = prints.sources("u", [(&read, &State::Absent)]);
+        let fallbacks = [gone.clone(), fell.clone(), never.clone()];
+        let told = fell_back(&prints, &stamp, &fallbacks, |key| *key != never);
+        assert_eq!(told, ["acme--fell"], "gone was told when it went, and never was nobody's value");
+        assert!(is_of_same(&stamp, &stamp.clone()));
+        assert!(
+            !is_of_same(&stamp, &Stamp { org: Some("beta".into()), ..stamp.clone() }),
+            "another's keys are not gone"
+        );
     }
 }

@@ -29,8 +29,8 @@ use crate::secret::SecretValue;
 const MAX_BYTES: usize = 1 << 20;
 /// Steps of the engine for all templates of one reference.
 const FUEL: u64 = 100_000;
-/// Bytes that all templates of one reference may move: some tens of milliseconds, whatever the filters are.
-const WORK: i64 = 16 << 20;
+/// Bytes that all templates of one reference may move: at most a tenth of a second, whatever the filters are.
+const WORK: i64 = 8 << 20;
 
 const TOO_MUCH: &str = "does too much work: use fewer filters, loops or templates";
 
