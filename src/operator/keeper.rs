@@ -236,7 +236,8 @@ async fn serve(
         loop {
             // It holds the session: a server that does not answer must not keep it from reads and probes.
             let next = timeout(layers.settings().timeout, layers.store().maintain()).await;
-            sleep(next.map_or(AGAIN, |next| next.unwrap_or(Duration::from_secs(3600))).max(Duration::from_secs(1))).await;
+            sleep(next.map_or(AGAIN, |next| next.unwrap_or(Duration::from_secs(3600))).max(Duration::from_secs(1)))
+                .await;
         }
     };
     let changes = async {

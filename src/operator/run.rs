@@ -30,8 +30,8 @@ const FINGERPRINT_KEY: &str = "key";
 /// The Lease of the leader.
 const LEASE: &str = "secretref";
 
-/// How long the API server may say nothing on a watch. Bookmarks come each minute; on idle watches one in three or so is
-/// left out, never two in a row.
+/// How long the API server may say nothing on a watch. Bookmarks come each minute, also on idle ones; the first was seen
+/// to take two.
 const SILENCE: Duration = Duration::from_secs(180);
 
 /// How long the syncs that are under way may take after the signal to stop.

@@ -263,3 +263,6 @@ impl Store for Vault {
         self.session.logins()
     }
 }
+
+#[cfg(test)]
+mod tests;

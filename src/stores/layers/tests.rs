@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use futures::future::join_all;
 use proptest::prelude::*;
 
-use self::scripted::{Does, audited, settings, world};
+use self::scripted::{Does, OPERATOR, audited, settings, world};
 use super::*;
 
 mod scripted;
@@ -247,20 +247,88 @@ async fn every_access_leaves_an_event() {
     let access = Access { requester: "user/jane", trace_id: "t", freshness: Freshness::Cached };
     let given_up = tokio::time::timeout(SECOND, w.layers.list("GLOBAL--", &access)).await;
     assert!(given_up.is_err());
-    let event = |requester: &str, operation: &str, path: &str, result: &str| {
-        [requester.to_owned(), operation.to_owned(), format!("vault/platform/{path}"), result.to_owned()]
-    };
     assert_eq!(
         events(w),
         [
+            event(OPERATOR, "get", "acme--a", "success"),
             event("test", "get", "acme--a", "success"),
+            // From the cache.
             event("test", "get", "acme--a", "success"),
+            event(OPERATOR, "get", "acme--b", "success"),
             event("test", "get", "acme--b", "success"),
+            event(OPERATOR, "get", "acme--c", "denied"),
             event("test", "get", "acme--c", "denied"),
+            event(OPERATOR, "get", "acme--d", "error"),
             event("test", "get", "acme--d", "error"),
+            event(OPERATOR, "list", "GLOBAL--*", "error"),
             event("user/jane", "list", "GLOBAL--*", "error"),
         ]
     );
+}
+
+fn event(requester: &str, operation: &str, path: &str, result: &str) -> [String; 4] {
+    [requester.to_owned(), operation.to_owned(), format!("vault/platform/{path}"), result.to_owned()]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_is_the_operators_and_what_is_not_sent_is_a_delivery_alone() {
+    let (w, events) = audited([Does::Value, DOWN, DOWN, DOWN, DOWN, DOWN], SECOND / 100, settings());
+    let poll = Access { requester: OPERATOR, trace_id: "t", freshness: Freshness::PastCache };
+    let a = StoreKey::verbatim("a");
+    w.layers.get(&a, None, &poll).await.unwrap();
+    // Five attempts are one access; then the circuit is open.
+    assert_eq!(w.fails("b").await.failure, Failure::Unavailable);
+    assert_eq!(w.fails("c").await.failure, Failure::CircuitOpen);
+    assert!(w.layers.get(&a, None, &poll).await.is_err());
+    assert_eq!(
+        events(w),
+        [
+            event(OPERATOR, "get", "a", "success"),
+            event(OPERATOR, "get", "b", "error"),
+            event("test", "get", "b", "error"),
+            event("test", "get", "c", "error"),
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_of_one_request_are_a_delivery_each() {
+    let (w, events) = audited([Does::Value], SECOND, settings());
+    join_all((0..3).map(|_| w.read("a", Freshness::Cached))).await;
+    let mut events = events(w);
+    events.sort();
+    let delivered = || event("test", "get", "a", "success");
+    assert_eq!(events, [event(OPERATOR, "get", "a", "success"), delivered(), delivered(), delivered()]);
+}
+
+/// A new login at the same server.
+#[tokio::test(start_paused = true)]
+async fn a_new_session_keeps_limits_breaker_and_cache() {
+    let limits = Settings { requests_per_second: 0.01, burst: 8, ..settings() };
+    let w = world([Does::Value, DOWN], SECOND / 100, limits);
+    w.read("a", Freshness::Cached).await.unwrap();
+    // One of them is tried again.
+    for key in ["b", "c", "d", "e"] {
+        w.fails(key).await;
+    }
+    assert_eq!(w.store.requests(), 6);
+    let new = scripted::Scripted::new([Does::Value], SECOND / 100);
+    let renewed = w.layers.renewed(new.clone());
+    let held = w.cache.bytes();
+    drop(w.layers);
+    assert_eq!((w.cache.bytes(), renewed.circuit()), (held, Circuit::Open));
+    let access = Access { requester: "test", trace_id: "0", freshness: Freshness::Cached };
+    assert!(renewed.get(&StoreKey::verbatim("a"), None, &access).await.unwrap().is_some());
+    assert_eq!(new.requests(), 0);
+    // The probe and one more are what is left of the burst.
+    renewed.probe().await.unwrap();
+    let start = Instant::now();
+    for key in ["f", "g"] {
+        renewed.get(&StoreKey::verbatim(key), None, &access).await.unwrap();
+    }
+    assert!(start.elapsed() > 10 * SECOND, "{:?}", start.elapsed());
+    drop(renewed);
+    assert_eq!(w.cache.bytes(), 0);
 }
 
 #[tokio::test(start_paused = true)]
