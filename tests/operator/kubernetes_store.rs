@@ -1,7 +1,5 @@
 //! The store that needs nothing else: Secrets of a platform namespace. Its changes come by watch.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
 use crate::{
@@ -57,7 +55,7 @@ async fn the_same_rules_on_secrets() {
 }
 
 #[tokio::test]
-async fn changes_arrive_by_watch_within_two_seconds() {
+async fn changes_arrive_by_watch() {
     let (world, vault) = world().await;
     let values: Vec<String> = (0..4).map(|i| plant(&format!("watch{i}"))).collect();
     vault.secret("global--key", &json!({ "value": values[0] })).await;
@@ -67,14 +65,11 @@ async fn changes_arrive_by_watch_within_two_seconds() {
     world.acme.until_data("app", &json!({ "KEY": values[0] })).await;
     world.acme.until_data("find", &json!({ "KEY": values[0] })).await;
     world.acme.until_reason("find", "Synced").await;
-    // Rotated; overridden by the organisation's own; that one rotated.
+    // The next poll would be an hour away. Rotated; overridden by the organisation's own; that one rotated.
     for (name, value) in [("global--key", &values[1]), ("acme--key", &values[2]), ("acme--key", &values[3])] {
-        let changed = Instant::now();
         vault.secret(name, &json!({ "value": value })).await;
         world.acme.until_data("app", &json!({ "KEY": value })).await;
         world.acme.until_data("find", &json!({ "KEY": value })).await;
-        // No figure of speed: 30 s would mean that something else than the watch told it.
-        assert!(changed.elapsed() < Duration::from_secs(5), "{:?} after {name} changed", changed.elapsed());
     }
     world.done().await;
 }

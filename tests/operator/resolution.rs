@@ -35,9 +35,11 @@ async fn the_organisations_own_value_wins_and_global_fills_in() {
 /// Rule 3: an error never falls back.
 #[tokio::test]
 async fn a_denied_key_never_falls_back() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.bao.policy("global-only", r#"path "secret/data/GLOBAL--*" { capabilities = ["read"] }"#).await;
-    world.home.secret("token", &json!({ "token": world.bao.token(&["global-only"]).await })).await;
+    world.home.secret("global-only", &json!({ "token": world.bao.token(&["global-only"]).await })).await;
+    let auth = world.by_token("global-only");
+    world.store = world.add_store(json!({ "provider": { "vault": { "auth": auth } } })).await;
     world.bao.put("GLOBAL--key", json!({ "value": plant("global") })).await;
     world.reference("app", one("KEY", "key")).await;
     world.fails("app", "PermissionDenied", &["acme--key", "capabilities = [\"read\"]"]).await;
