@@ -131,3 +131,29 @@ async fn a_lost_binding_or_admission_keeps_the_target_by_default_and_ready_says_
     }
     world.done().await;
 }
+
+/// Stores of tenants are the platform's to allow.
+#[tokio::test]
+async fn a_tenants_own_store_is_off_unless_the_platform_says_otherwise() {
+    let world = World::new().await;
+    world.bao.put("acme--key", json!({ "value": plant("own") })).await;
+    world.acme.secret("own", &json!({ "token": world.bao.token(&["reader"]).await })).await;
+    let mut vault = world.bao.provider();
+    vault["auth"] = json!({ "token": { "secretRef": { "name": "own", "key": "token" } } });
+    world
+        .cluster
+        .apply(&json!({
+            "apiVersion": "secretref.dev/v1alpha1", "kind": "SecretStore",
+            "metadata": { "name": "mine", "namespace": world.acme.name }, "spec": { "provider": { "vault": vault } },
+        }))
+        .await;
+    let mut spec = world.spec(one("KEY", "key"));
+    spec["storeRef"] = json!({ "name": "mine", "kind": "SecretStore" });
+    world.acme.reference("app", &spec).await;
+    world.fails("app", "StoreNotReady", &["platform team"]).await;
+    assert!(world.acme.data("app").await.is_none());
+    let off = |s: &Value| condition(s, "Ready")["status"] == "False";
+    let store = world.acme.until("SecretStore", "mine", "is off", off).await;
+    assert!(condition(&store, "Ready")["message"].as_str().unwrap().contains("tenantStores.enabled"), "{store}");
+    world.done().await;
+}
