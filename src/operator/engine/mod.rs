@@ -208,8 +208,9 @@ impl Engine {
             tokio::select! {
                 count = inbox.recv_many(&mut drained, 256) => if count == 0 { return },
                 () = tokio::time::sleep_until(wake) => {}
-                _ = leadership.changed() => {}
-                _ = stop.changed() => {}
+                // Nobody tells any more where there is no election: an end of the channel is no news.
+                Ok(()) = leadership.changed() => {}
+                Ok(()) = stop.changed() => {}
             }
             for message in drained.drain(..) {
                 self.handle(message);
