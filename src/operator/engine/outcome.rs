@@ -188,7 +188,7 @@ impl Engine {
                     tracked.standing = Standing::Failing(problem.reason);
                 }
             }
-            None if outcome.status_failed => self.follow(&key),
+            None if outcome.status_failed => self.wake_in(&key, backoff(1)),
             None => {}
         }
         if let Some(after) = outcome.until_stale {
