@@ -67,15 +67,6 @@ impl ApiError {
         }
     }
 
-    /// The same request may succeed later, without anybody mending anything.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::NotLeading => false,
-            Self::Timeout | Self::Transport => true,
-            Self::Refused(status) => matches!(status.code, 409 | 429 | 500..),
-        }
-    }
-
     /// How long to wait before the request is sent again, if it was not carried out for want of time.
     fn come_back(&self) -> Option<Duration> {
         let Self::Refused(status) = self else { return None };
@@ -226,7 +217,8 @@ impl Writer {
         let params = PatchParams::apply(&manager(&reference.key.name, write.policy));
         let params = if force { params.force() } else { params };
         let body = Patch::Apply(write.desired.body(reference, &write.stamp, precondition));
-        let meta = self.call_again("patch", "secrets", || api.patch_metadata(&reference.target, &params, &body)).await?;
+        let meta =
+            self.call_again("patch", "secrets", || api.patch_metadata(&reference.target, &params, &body)).await?;
         Ok(meta.metadata)
     }
 
@@ -303,8 +295,8 @@ impl Writer {
         }
     }
 
-    /// Gives back everything that a merging reference of this name holds in a Secret. What [`ApiError::is_transient`]
-    /// names can be tried again.
+    /// Gives back everything that a merging reference of this name holds in a Secret. After an error some of it may be
+    /// left: to be tried again.
     ///
     /// # Errors
     /// See [`ApiError`].

@@ -83,9 +83,9 @@ impl RestartError {
     /// What was restarted all the same.
     fn restarted(&self) -> &[String] {
         match self {
-            Self::Forbidden { restarted, .. } | Self::Refused { restarted, .. } | Self::Unavailable { restarted, .. } => {
-                restarted
-            }
+            Self::Forbidden { restarted, .. }
+            | Self::Refused { restarted, .. }
+            | Self::Unavailable { restarted, .. } => restarted,
         }
     }
 }
@@ -135,7 +135,8 @@ pub async fn carry_out(writer: &Writer, order: Order, mut tell: impl FnMut(Resul
     let mut wait = WAIT;
     while order.is_newest() && writer.leads() {
         match restart(writer, &order).await {
-            Ok(restarted) => return if restarted.is_empty() { () } else { tell(Ok(&restarted)) },
+            Ok(restarted) if restarted.is_empty() => return,
+            Ok(restarted) => return tell(Ok(&restarted)),
             Err(error) => {
                 if !error.restarted().is_empty() {
                     tell(Ok(error.restarted()));
@@ -297,9 +298,9 @@ impl Run<'_> {
                 code => Stop::Unavailable(format!("listing them failed with {code}")),
             })?;
             let is_due = |workload: &&K| {
-                workload
-                    .template()
-                    .is_some_and(|template| is_due(workload.meta(), template, self.target, &self.annotation, &self.order.mark))
+                workload.template().is_some_and(|template| {
+                    is_due(workload.meta(), template, self.target, &self.annotation, &self.order.mark)
+                })
             };
             due.extend(page.items.iter().filter(is_due).map(|workload| Due {
                 name: workload.name_any(),

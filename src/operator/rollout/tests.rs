@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 use std::{collections::HashMap, sync::Arc};
 
 use axum::{
@@ -7,10 +7,12 @@ use axum::{
     extract::State,
     http::{Method, StatusCode, Uri},
 };
-use kube::Config;
+use kube::{Client, Config};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::*;
+use crate::{operator::lease::Leadership, telemetry::Metrics};
 
 const KEY: &str = "restart.secretref.dev/db";
 
@@ -139,7 +141,7 @@ async fn answer(State(server): State<Arc<Server>>, method: Method, uri: Uri, bod
     (StatusCode::OK, partial.to_string())
 }
 
-async fn server(workloads: &[(&str, Vec<Value>)]) -> (Arc<Server>, Client) {
+async fn server(workloads: &[(&str, Vec<Value>)]) -> (Arc<Server>, Writer) {
     let server = Arc::new(Server::default());
     *server.workloads.lock().unwrap() = workloads.iter().map(|(k, w)| ((*k).to_owned(), w.clone())).collect();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -147,53 +149,105 @@ async fn server(workloads: &[(&str, Vec<Value>)]) -> (Arc<Server>, Client) {
     config.default_retry = false;
     let app = Router::new().fallback(answer).with_state(server.clone());
     tokio::spawn(async move { axum::serve(listener, app).await });
-    (server, Client::try_from(config).unwrap())
+    let leadership = watch::channel(Leadership::always()).1;
+    (server, Writer { client: Client::try_from(config).unwrap(), leadership, metrics: Arc::new(Metrics::new()) })
+}
+
+fn order(target: &str, mark: &str) -> Order {
+    Order::new("ns", target, mark.to_owned())
+}
+
+/// The tests run side by side, and an order overrides every earlier one for its target.
+async fn restart(writer: &Writer, mark: &str) -> Result<Vec<String>, RestartError> {
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _alone = ALONE.lock().await;
+    super::restart(writer, &order("db", mark)).await
 }
 
 #[tokio::test]
 async fn each_change_restarts_once() {
     let mut other = workload("other");
     other["spec"]["template"]["spec"]["containers"] = json!([{ "name": "main" }]);
-    let (server, client) = server(&[
+    let (server, writer) = server(&[
         ("deployments", vec![other, workload("a"), workload("b")]),
         ("statefulsets", vec![workload("c")]),
         ("daemonsets", vec![workload("d")]),
     ])
     .await;
     let begun = Instant::now();
-    let restarted = restart(&client, "ns", "db", "1").await.unwrap();
+    let restarted = restart(&writer, "1").await.unwrap();
     assert_eq!(restarted, ["Deployment/a", "Deployment/b", "StatefulSet/c", "DaemonSet/d"]);
     assert!(begun.elapsed() >= PACE * 3);
     assert!(server.lists.lock().unwrap().iter().all(|uri| uri.contains("limit=500")));
-    assert_eq!(restart(&client, "ns", "db", "1").await.unwrap(), [""; 0]);
+    assert_eq!(restart(&writer, "1").await.unwrap(), [""; 0]);
     assert_eq!(server.patches.lock().unwrap().len(), 4);
-    assert_eq!(restart(&client, "ns", "db", "2").await.unwrap().len(), 4);
+    assert_eq!(restart(&writer, "2").await.unwrap().len(), 4);
 }
 
 #[tokio::test]
 async fn a_conflict_is_looked_at_again() {
-    let (server, client) = server(&[("deployments", vec![workload("a")])]).await;
+    let (server, writer) = server(&[("deployments", vec![workload("a")])]).await;
     *server.next.lock().unwrap() = vec![(409, "")];
-    assert_eq!(restart(&client, "ns", "db", "1").await.unwrap(), ["Deployment/a"]);
+    assert_eq!(restart(&writer, "1").await.unwrap(), ["Deployment/a"]);
     *server.next.lock().unwrap() = vec![(409, ""); 5];
-    let error = restart(&client, "ns", "db", "2").await.unwrap_err();
+    let error = restart(&writer, "2").await.unwrap_err();
     assert!(matches!(error, RestartError::Refused { .. }));
 }
 
 #[tokio::test]
 async fn refusals_are_told_apart() {
-    let (server, client) = server(&[("deployments", vec![workload("a")]), ("daemonsets", vec![workload("b")])]).await;
+    let (server, writer) = server(&[("deployments", vec![workload("a")]), ("daemonsets", vec![workload("b")])]).await;
     let refuse = |code, message| *server.next.lock().unwrap() = vec![(code, message)];
     refuse(403, "User \"x\" cannot patch resource \"deployments\" in API group \"apps\"");
-    let error = restart(&client, "ns", "db", "1").await.unwrap_err();
+    let error = restart(&writer, "1").await.unwrap_err();
     assert!(matches!(error, RestartError::Forbidden { .. }));
     assert!(error.to_string().contains("rollout.enabled=true"));
     // One that a policy refuses does not keep the others.
     refuse(403, "denied by policy, which says a lot");
-    let error = restart(&client, "ns", "db", "1").await.unwrap_err();
+    let error = restart(&writer, "1").await.unwrap_err();
     assert_eq!(error.to_string(), "not restarted: Deployment/a (403): see what `kubectl rollout restart` says to it");
     assert!(matches!(error, RestartError::Refused { restarted, .. } if restarted == ["DaemonSet/b"]));
-    refuse(503, "");
-    assert!(matches!(restart(&client, "ns", "db", "1").await, Err(RestartError::Unavailable { .. })));
-    assert_eq!(restart(&client, "ns", "db", "1").await.unwrap(), ["Deployment/a"]);
+    refuse(500, "");
+    assert!(matches!(restart(&writer, "1").await, Err(RestartError::Unavailable { .. })));
+    assert_eq!(restart(&writer, "1").await.unwrap(), ["Deployment/a"]);
+}
+
+/// A Deployment that consumes another target than those of the tests above.
+fn consumer(target: &str) -> (&'static str, Vec<Value>) {
+    let mut web = workload("web");
+    web["spec"]["template"]["spec"]["containers"][0]["envFrom"] = json!([{ "secretRef": { "name": target } }]);
+    ("deployments", vec![web])
+}
+
+#[tokio::test]
+async fn an_older_mark_never_takes_a_newer_ones_place() {
+    let (server, writer) = server(&[consumer("twice")]).await;
+    let (older, newer) = (order("twice", "1"), order("twice", "2"));
+    assert_eq!(super::restart(&writer, &older).await.unwrap(), [""; 0]);
+    assert_eq!(super::restart(&writer, &newer).await.unwrap(), ["Deployment/web"]);
+    drop(newer);
+    assert_eq!(super::restart(&writer, &older).await.unwrap(), [""; 0], "not after it is done, either");
+    assert_eq!(server.patches.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn only_who_leads_restarts() {
+    let (server, mut writer) = server(&[consumer("led")]).await;
+    writer.leadership = watch::channel(Leadership::never()).1;
+    assert_eq!(super::restart(&writer, &order("led", "1")).await.unwrap(), [""; 0]);
+    assert_eq!(server.patches.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn what_passes_is_tried_again_and_told_once() {
+    let (server, writer) = server(&[consumer("again")]).await;
+    *server.next.lock().unwrap() = vec![(500, "")];
+    let mut told = Vec::new();
+    let tell = |result: Result<&[String], &RestartError>| {
+        told.push(result.map(<[String]>::to_vec).map_err(ToString::to_string));
+    };
+    carry_out(&writer, order("again", "1"), tell).await;
+    let [Err(first), Ok(then)] = &told[..] else { panic!("{told:?}") };
+    assert!(first.contains("it is tried again"), "{first}");
+    assert_eq!(*then, ["Deployment/web"]);
 }

@@ -96,13 +96,15 @@ fn references_that_merge_do_not_see_each_other() {
 #[test]
 fn whose_a_secret_is() {
     let reference = full().reference();
-    let stamp = || "k:t:u:1:f:s:v:-:Retain".parse::<Stamp>().unwrap();
+    let stamp = || write(&full()).stamp;
     let meta = |owners: &[(&str, &str)], stamped: Option<&str>| TargetMeta {
         uid: "s".into(),
         version: 1,
         owners: owners.iter().map(|(n, u)| (n.to_string(), u.to_string())).collect(),
         stamps: stamped.map(|name| (annotation(name), stamp().into())).into_iter().collect(),
         fields: BTreeMap::new(),
+        merged: BTreeSet::new(),
+        foreign_keys: false,
     };
     use CreationPolicy::{Adopt, Merge, Owner};
     use Ownership::{Foreign, Ours};
@@ -153,9 +155,85 @@ fn the_longest_name_has_a_manager_and_a_stamp_that_the_api_server_takes() {
     assert_ne!(annotation(&long), annotation(&"n".repeat(252)));
 }
 
+/// A Secret with these entries: (manager, operation, fields).
+fn managed(entries: &[(&str, &str, Value)]) -> ObjectMeta {
+    let entry = |(manager, operation, fields): &(&str, &str, Value)| json!({ "manager": manager, "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields });
+    let entries: Vec<Value> = entries.iter().map(entry).collect();
+    serde_json::from_value(json!({ "managedFields": entries })).unwrap()
+}
+
 #[test]
-fn adoption_sees_every_key_that_anyone_holds() {
-    let meta: ObjectMeta =
-        serde_json::from_value(json!({ "managedFields": serde_json::from_str::<Value>(EDITED).unwrap() })).unwrap();
-    assert_eq!(data_keys(&meta).into_iter().collect::<Vec<_>>(), ["DB", "tls.key"]);
+fn merging_into_a_secret_does_not_make_it_ours() {
+    let reference = full().reference();
+    let stamped = json!({ "f:data": { "f:MERGED": {} }, "f:metadata": { "f:annotations": { "f:stamp.secretref.dev/payments": {} } } });
+    let unstamped = json!({ "f:data": { "f:MERGED": {} } });
+    let ownership = |entries: &[(&str, &str, Value)]| {
+        let mut meta = managed(entries);
+        meta.annotations = Some([(annotation("payments"), write(&full()).stamp.to_string())].into());
+        TargetMeta::new(&meta).ownership(&reference, CreationPolicy::Owner)
+    };
+    let merged = |fields: &Value| ("secretref/payments", "Apply", fields.clone());
+    let whole = || ("secretref", "Apply", json!({ "f:data": { "f:DB": {} } }));
+    let helm = || ("helm", "Update", json!({ "f:data": { "f:THEIRS": {} } }));
+    assert_eq!(ownership(&[helm(), merged(&stamped)]), Ownership::Foreign);
+    assert_eq!(ownership(&[helm(), merged(&unstamped)]), Ownership::Foreign, "someone edited the stamp");
+    assert_eq!(ownership(&[whole(), merged(&stamped)]), Ownership::Foreign, "another reference made it, ours merged");
+    assert_eq!(ownership(&[whole(), merged(&unstamped)]), Ownership::Ours, "merged first, adopted later");
+    assert_eq!(ownership(&[whole()]), Ownership::Ours);
+    assert_eq!(ownership(&[]), Ownership::Ours, "from a backup");
+}
+
+#[test]
+fn what_is_not_ours_is_not_revoked() {
+    let revoked = |meta: &ObjectMeta| {
+        let tenancy = Some(serde_json::from_value(json!({ "onRevoke": "Delete" })).unwrap());
+        let world = World { target: Some(TargetMeta::new(meta)), tenancy, labels: BTreeMap::new(), ..full() };
+        matches!(world.attempt(), Action::Revoke(_))
+    };
+    let ours = applied(&full().reference(), &write(&full()), None);
+    assert!(revoked(&ours));
+    let mut merged = ours.clone();
+    merged.owner_references = None;
+    assert!(revoked(&merged), "retained");
+    let mut entries = json!(merged.managed_fields.unwrap());
+    entries[0]["manager"] = json!("secretref/payments");
+    merged.managed_fields = serde_json::from_value(entries).unwrap();
+    assert!(!revoked(&merged), "it only holds what an earlier life of the reference merged");
+}
+
+#[test]
+fn adoption_takes_every_key_but_those_that_references_merge() {
+    let keys = |meta: &ObjectMeta| adopted_keys(meta, "payments").into_iter().collect::<Vec<_>>();
+    let edited = json!({ "managedFields": serde_json::from_str::<Value>(EDITED).unwrap() });
+    assert_eq!(keys(&serde_json::from_value(edited).unwrap()), ["DB", "tls.key"]);
+    let meta = managed(&[
+        ("secretref/other", "Apply", json!({ "f:data": { "f:MERGED": {}, "f:BOTH": {} } })),
+        ("secretref/payments", "Apply", json!({ "f:data": { "f:FORMER": {} } })),
+        ("kubectl", "Apply", json!({ "f:stringData": { "f:BOTH": {}, "f:TEXT": {} } })),
+    ]);
+    assert_eq!(keys(&meta), ["FORMER", "TEXT"]);
+}
+
+#[test]
+fn an_adoption_that_left_keys_of_others_is_not_done() {
+    let (world, reference) = (full(), full().reference());
+    let with = |entries: &[Value]| {
+        let mut meta = applied(&reference, &write(&world), None);
+        let mut all = json!(meta.managed_fields.unwrap()).as_array().unwrap().clone();
+        all.extend(entries.iter().cloned());
+        meta.managed_fields = serde_json::from_value(json!(all)).unwrap();
+        TargetMeta::new(&meta)
+    };
+    let by = |manager: &str, fields: Value| json!({ "manager": manager, "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields });
+    let left = with(&[by("kubectl", json!({ "f:data": { "f:DB": {}, "f:OLD": {} } }))]);
+    assert!(left.has_drifted(&reference, CreationPolicy::Adopt));
+    assert!(!left.has_drifted(&reference, CreationPolicy::Owner), "beside ours others may have keys");
+    for (what, entry) in [
+        ("held beside us", by("kubectl", json!({ "f:data": { "f:DB": {} }, "f:type": {} }))),
+        ("taken by force", by("kubectl", json!({ "f:data": { ".": {} }, "f:type": {} }))),
+        ("merged by another", by("secretref/other", json!({ "f:data": { "f:MERGED": {} } }))),
+        ("once a text", by("kubectl", json!({ "f:stringData": { "f:OLD": {} } }))),
+    ] {
+        assert!(!with(&[entry]).has_drifted(&reference, CreationPolicy::Adopt), "{what}");
+    }
 }
