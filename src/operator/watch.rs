@@ -108,13 +108,9 @@ pub fn start(client: &Client, namespaces: &[String], tell: &UnboundedSender<Mess
             (key, model.map(Box::new))
         });
         let targets: Api<PartialObjectMeta<Secret>> = scoped(client, *scope);
-        spawn(
-            targets,
-            config().labels(&format!("{MANAGED_LABEL}=true")),
-            tell.clone(),
-            Message::Target,
-            |object| (ObjectKey::of(&object.metadata), Some(TargetMeta::new(&object.metadata))),
-        );
+        spawn(targets, config().labels(&format!("{MANAGED_LABEL}=true")), tell.clone(), Message::Target, |object| {
+            (ObjectKey::of(&object.metadata), Some(TargetMeta::new(&object.metadata)))
+        });
         let stores: Api<DeserializeGuard<SecretStore>> = scoped(client, *scope);
         spawn(stores, config(), tell.clone(), Message::Store, |object| {
             let key = ObjectKey::of(&object.metadata());
