@@ -87,14 +87,18 @@ async fn where_the_platform_wants_it_the_former_organisations_values_go() {
     }
     bind(&changed, Some("beta")).await;
     bind(&unbound, None).await;
-    for (space, reason, part) in [(&changed, "OrgChanged", "beta--key"), (&unbound, "OrgNotBound", "label")] {
-        fails(space, "app", reason, &[part]).await;
-        assert_eq!(ready(space, "app").await["status"], "False");
+    for space in [&changed, &unbound] {
+        // With the target goes the sign that a binding changed: the reason is then what is still missing.
+        let note = space.until_event("SecretReference", "app", "TargetRevoked").await;
+        assert!(note.contains("app"), "{note}");
+        let not_ready = |r: &Value| condition(r, "Ready")["status"] == "False";
+        space.until("SecretReference", "app", "Ready is False", not_ready).await;
         crate::harness::wait_for("the target is gone", || async {
             if space.data("app").await.is_none() { Ok(()) } else { Err("it is there".to_owned()) }
         })
         .await;
     }
+    fails(&unbound, "app", "OrgNotBound", &["label"]).await;
     world.bao.put("beta--key", json!({ "value": beta })).await;
     changed.until_data("app", &json!({ "KEY": beta })).await;
     bind(&unbound, Some("acme")).await;
