@@ -163,9 +163,8 @@ pub fn doubted(
     confirmed: &[StoreKey],
 ) -> Vec<StoreKey> {
     let stamp = o.target.and_then(|t| t.stamp(&o.reference.key.name));
-    let stamp = stamp.filter(|s| {
-        s.key_id == o.prints.id() && s.uid == *o.reference.uid && s.generation == o.reference.generation
-    });
+    let stamp = stamp
+        .filter(|s| s.key_id == o.prints.id() && s.uid == *o.reference.uid && s.generation == o.reference.generation);
     // A name that was found by its prefix may be new: only what the spec names was asked for then, too.
     let named = named_keys(o, tenant);
     let was_there = |key: &StoreKey| {
@@ -241,7 +240,9 @@ pub fn plan(
         .filter(|s| s.key_id == stamp.key_id && s.uid == stamp.uid);
     if let Some(target) = o.target
         && target.ownership(o.reference, policy) == Ownership::Ours
-        && known.is_some_and(|k| k.target == stamp.target && k.fields == stamp.fields && k.org == stamp.org && k.global == stamp.global)
+        && known.is_some_and(|k| {
+            k.target == stamp.target && k.fields == stamp.fields && k.org == stamp.org && k.global == stamp.global
+        })
         && !target.has_drifted(o.reference, policy)
     {
         return Action::InSync(resolved);

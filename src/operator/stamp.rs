@@ -167,7 +167,9 @@ impl FromStr for Stamp {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let parts: Vec<&str> = text.split(':').collect();
-        let [key_id, target, uid, generation, fields, sources, values, org, scopes, policy] = parts[..] else { return Err(()) };
+        let [key_id, target, uid, generation, fields, sources, values, org, scopes, policy] = parts[..] else {
+            return Err(());
+        };
         Ok(Self {
             key_id: key_id.into(),
             target: target.into(),

@@ -237,7 +237,7 @@ fn a_list_decides_nothing_about_scopes() {
         World::new(&[("GLOBAL--payments-x", &[("value", "shared")]), ("acme--payments-y", &[("value", "y")])]);
     let (resolved, answers) = deleted.run(&spec(find), &tenant());
     let own = StoreKey::verbatim("acme--payments-x");
-    assert_eq!(resolved.unwrap().fallbacks, [own.clone()], "a second look is needed before it is written");
+    assert_eq!(resolved.unwrap().fallbacks, std::slice::from_ref(&own), "a second look is needed before it is written");
     let table = reads(&spec(find), &tenant(), &SCHEME, &answers);
     assert!(table.contains(&Read::Key(own, None)), "its return is noticed: {table:?}");
     assert_eq!(table.len(), 2 + 2 + 1, "two lists, both scopes of x, and what y has of its own");

@@ -35,7 +35,8 @@ impl Engine {
         let synced = find(&status.conditions, crate::api::condition_types::SYNCED)?;
         let current = synced.status == "True" && synced.observed_generation == Some(model.generation);
         let ready = find(&status.conditions, crate::api::condition_types::READY).is_some_and(|c| c.status == "True");
-        let healthy = find(&status.conditions, crate::api::condition_types::STORE_HEALTHY).is_some_and(|c| c.status == "True");
+        let healthy =
+            find(&status.conditions, crate::api::condition_types::STORE_HEALTHY).is_some_and(|c| c.status == "True");
         let handled = status.last_handled_sync_now.as_deref() == model.sync_now.as_deref();
         let meta = self.targets.get(&ObjectKey { namespace: key.namespace.clone(), name: model.target.clone() })?;
         let stamp = meta.stamp(&key.name)?;
@@ -93,10 +94,8 @@ impl Engine {
                 break wanted;
             }
         };
-        let seeds: Vec<_> = wanted
-            .iter()
-            .filter_map(|r| Some((r.clone(), pushed_state(r, store.pushed.as_ref()?)?)))
-            .collect();
+        let seeds: Vec<_> =
+            wanted.iter().filter_map(|r| Some((r.clone(), pushed_state(r, store.pushed.as_ref()?)?))).collect();
         self.table.subscribe(key, uid, wanted, interval, |r| !was_absent(r), Self::now());
         for (read, state) in seeds {
             self.table.observe(uid, &read, state, Self::now());

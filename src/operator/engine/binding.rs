@@ -41,7 +41,9 @@ impl Engine {
                 match self.namespaces.get_mut(&name) {
                     Some(known) if newer(known) => {}
                     // Those that wait belong to its successor.
-                    Some(known) if known.asking || !known.waiting.is_empty() || self.by_namespace.contains_key(&name) => {
+                    Some(known)
+                        if known.asking || !known.waiting.is_empty() || self.by_namespace.contains_key(&name) =>
+                    {
                         known.seen = NamespaceSeen::default();
                         known.verified = false;
                     }

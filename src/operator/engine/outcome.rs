@@ -126,7 +126,8 @@ impl Engine {
         let pinned = outcome.states.iter().any(|(read, state)| {
             matches!(read, Read::Key(_, Some(_))) && matches!(state, State::Failed(_) | State::Absent)
         });
-        let polled = !pinned && !outcome.reads.is_empty() && tracked.model.spec().is_ok_and(|s| !s.refresh_interval().is_zero());
+        let polled =
+            !pinned && !outcome.reads.is_empty() && tracked.model.spec().is_ok_and(|s| !s.refresh_interval().is_zero());
         let wait = match &outcome.problem {
             None => None,
             Some(Problem { retry_after: Some(after), .. }) => Some(*after),
@@ -149,8 +150,11 @@ impl Engine {
                 _ => None,
             },
         };
-        let wait =
-            if outcome.status_failed || outcome.again { Some(backoff(tracked.failures).min(wait.unwrap_or(MAX_BACKOFF))) } else { wait };
+        let wait = if outcome.status_failed || outcome.again {
+            Some(backoff(tracked.failures).min(wait.unwrap_or(MAX_BACKOFF)))
+        } else {
+            wait
+        };
         tracked.failures = if wait.is_some() { tracked.failures.saturating_add(1) } else { 0 };
         if let Some(wait) = wait {
             self.wake_in(key, wait);
