@@ -41,6 +41,8 @@ if [ $# -eq 0 ]; then
   tests/chart/install.sh
 fi
 say "cargo test"
+# Most of them wait for a server: more at once than there are cores.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-12}
 cargo test --locked "$@" 7>&-
 if [ $# -eq 0 ]; then
   say "the demo: chart, pod, rotation, restart"

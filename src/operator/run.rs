@@ -120,7 +120,10 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let audit = Arc::new(Audit::stdout(options.source_ip, metrics.clone())?);
     let (leadership, leads) =
         watch::channel(if options.leader_election { Leadership::never() } else { Leadership::always() });
-    let writer = Writer { client: client.clone(), leadership: leads.clone(), metrics: metrics.clone() };
+    // Writes and renewals are not sent again behind the back of who asks whether this replica still leads.
+    config.default_retry = false;
+    let once = Client::try_from(config).map_err(|e| RunError::NoCluster(Box::new(e)))?;
+    let writer = Writer { client: once.clone(), leadership: leads.clone(), metrics: metrics.clone() };
     let (tell, inbox) = mpsc::unbounded_channel();
     let cache = Arc::new(Cache::new(Cache::CAPACITY, metrics.clone()));
     let operator: Arc<str> = format!("operator/{}", options.instance).into();
@@ -153,11 +156,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     };
     let (drained, all_done) = watch::channel(false);
     let election = options.leader_election.then(|| {
-        // A late renewal is worth less than the next try: this client does not retry by itself.
-        config.default_retry = false;
-        let client = Client::try_from(config).unwrap_or(client);
         let instance = options.instance.clone();
-        tokio::spawn(lease::run(client, namespace, LEASE.into(), instance, leadership, stopped(all_done)))
+        tokio::spawn(lease::run(once, namespace, LEASE.into(), instance, leadership, stopped(all_done)))
     });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "secretref operator");
     let mut engine = tokio::spawn(Engine::new(parts, tell).run(inbox, stopping));

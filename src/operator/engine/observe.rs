@@ -177,6 +177,11 @@ impl Engine {
         let references: Vec<ObjectKey> = self.by_target.get(target).into_iter().flatten().cloned().collect();
         for key in references {
             self.repair_if_drifted(&key);
+            // Whatever else is wrong with it: what is still in memory may make the lost target good.
+            let failing = self.references.get(&key).is_some_and(|t| matches!(t.standing, Standing::Failing(_)));
+            if failing && !self.targets.contains_key(target) {
+                self.enqueue(&key, Class::Rest);
+            }
         }
     }
 
