@@ -79,6 +79,9 @@ impl Engine {
     pub(super) fn doubt(&mut self, namespace: &str) {
         if let Some(known) = self.namespaces.get_mut(namespace) {
             known.verified = false;
+            if known.seen.version == 0 && !known.asking {
+                self.namespaces.remove(namespace);
+            }
         }
     }
 
