@@ -16,6 +16,7 @@ mod run;
 mod serve;
 mod stamp;
 mod target;
+mod telling;
 mod tenancy;
 mod watch;
 mod worker;

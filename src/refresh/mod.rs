@@ -4,6 +4,7 @@
 //! many references depend on it, and only a change wakes them. A key's phase in its cycle is a hash on the wall clock,
 //! so a restart or another leader polls each key when it would have been polled anyway. Pure: no I/O, no clock.
 
+mod key;
 mod schedule;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use key::Key;
 pub use schedule::Now;
 use schedule::{next_poll, stretch};
 
@@ -64,21 +66,6 @@ struct StoreTable<S> {
     /// Polls per second that the subscribers ask for.
     demand: f64,
     pushed: bool,
-}
-
-#[derive(Debug)]
-struct Key<S> {
-    subscribers: HashMap<S, Duration>,
-    interval: Duration,
-    due: Option<Instant>,
-    state: Option<State>,
-    failure: Option<StoreError>,
-    /// Looks in a row that failed for the same reason.
-    failed: u32,
-    /// The value resolved once, as far as anyone knows: its absence has to be seen twice.
-    was_present: bool,
-    absent_since: Option<Instant>,
-    absence_confirmed: bool,
 }
 
 impl<S> Default for KeyTable<S> {
@@ -337,67 +324,6 @@ impl<S> StoreTable<S> {
             key.due = Some(at);
             self.due.insert((at, read.clone()));
         }
-    }
-}
-
-impl<S> Key<S> {
-    /// Whether the subscribers must hear of it.
-    fn observe(&mut self, state: State, now: Now) -> bool {
-        if let State::Failed(error) = state {
-            let same = self.failure.as_ref().is_some_and(|f| f.failure.reason() == error.failure.reason());
-            self.failed = if same { self.failed.saturating_add(1) } else { 1 };
-            self.failure = Some(error);
-            return self.failed == self.looks_to_tell();
-        }
-        self.failed = 0;
-        let recovered = self.failure.take().is_some();
-        match &state {
-            State::Absent => {
-                let since = *self.absent_since.get_or_insert(now.mono);
-                if self.was_present && !self.absence_confirmed && self.apart(since, now) {
-                    self.absence_confirmed = true;
-                    self.state = Some(state);
-                    return true;
-                }
-            }
-            _ => {
-                self.was_present |= matches!(state, State::Present(_));
-                self.absent_since = None;
-                self.absence_confirmed = false;
-            }
-        }
-        let changed = self.state.as_ref() != Some(&state);
-        self.state = Some(state);
-        changed || recovered
-    }
-
-    /// A single key's trouble is its references' business at once. A store in trouble speaks through its probes, which
-    /// end the polls; a key that fails a second time has a trouble that they do not see (a quota on a part of it).
-    fn looks_to_tell(&self) -> u32 {
-        if self.failure.as_ref().is_some_and(|f| f.failure.reason().is_store_wide()) { 2 } else { 1 }
-    }
-
-    fn is_told(&self) -> bool {
-        self.failed >= self.looks_to_tell()
-    }
-
-    /// Where changes are pushed, nobody comes by to see an absence for the second time.
-    fn must_look_again(&self) -> bool {
-        self.was_present && !self.absence_confirmed && self.absent_since.is_some() && self.interval != Duration::MAX
-    }
-
-    fn look_again(&mut self, read: &Read, due: &mut BTreeSet<(Instant, Read)>) {
-        if let Some(since) = self.absent_since.filter(|_| self.due.is_none() && self.must_look_again()) {
-            let at = since + self.interval;
-            self.due = Some(at);
-            due.insert((at, read.clone()));
-        }
-    }
-
-    /// One interval lies between two looks; a little less counts, since polls do not start to the millisecond.
-    fn apart(&self, since: Instant, now: Now) -> bool {
-        let interval = if self.interval == Duration::MAX { Duration::ZERO } else { self.interval };
-        now.mono.saturating_duration_since(since) >= interval.mul_f64(0.9).max(Duration::from_millis(1))
     }
 }
 
