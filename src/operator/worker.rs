@@ -13,6 +13,7 @@ use super::{
     apply::{ApiError, Writer},
     conclude::{Attempt, Health, conclude, find, follow_store, until_stale},
     events::Events,
+    keeper::Era,
     model::{ObjectKey, Reference, StoreName},
     plan::{Action, Observed, StoreSeen, changed, doubted, gate, halt, org_changed, plan},
     reading,
@@ -56,6 +57,8 @@ pub struct StoreView {
     pub scheme: Scheme,
     /// Why it cannot be asked at all.
     pub blocked: Option<Problem>,
+    /// Which object and generation it is.
+    pub era: Era,
     /// The way to it.
     pub layers: Option<Arc<Layers>>,
     /// What its probes say.
@@ -95,6 +98,8 @@ pub struct Outcome {
     pub uid: Arc<str>,
     /// The store it was synced from.
     pub store: Option<StoreName>,
+    /// Which generation of it; none if there was no such store.
+    pub era: Option<Era>,
     /// The status that now stands, with the object's version if it was written.
     pub status: Option<(SecretReferenceStatus, Option<u64>)>,
     /// The status could not be written.
@@ -223,6 +228,7 @@ impl Sync<'_> {
                 self.announce_org_change(&tenant, outcome).await;
                 let (answers, resolution) = self.resolve(&tenant, scheme).await;
                 outcome.fresh = self.job.fresh;
+                outcome.era = self.job.store.as_ref().map(|s| s.era.clone());
                 outcome.reads = reads(self.spec, &tenant, scheme, &answers);
                 outcome.states = answers.iter().filter_map(|(r, a)| Some((r.clone(), reading::state_of(a)?))).collect();
                 let moving = outcome.states.iter().filter(|(r, _)| !matches!(r, Read::Key(_, Some(_))));

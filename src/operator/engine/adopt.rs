@@ -41,7 +41,7 @@ impl Engine {
         let meta = self.targets.get(&ObjectKey { namespace: key.namespace.clone(), name: model.target.clone() })?;
         let stamp = meta.stamp(&key.name)?;
         let policy = spec.creation_policy();
-        let store = self.stores.get(&model.store).filter(|s| s.blocked.is_none())?;
+        let store = self.stores.get(&model.store).filter(|s| s.blocked.is_none() && !s.changed)?;
         if store.object.status.observed_generation != Some(store.object.generation) {
             // A store of another spec may hold other values under the same keys and marks.
             return None;

@@ -142,6 +142,7 @@ impl Engine {
             tenancy: s.object.tenancy.clone(),
             scheme: s.object.scheme,
             blocked: s.blocked.as_ref().map(|p| Problem::new(p.reason, s.mirror.message.clone())),
+            era: s.object.era(),
             layers: s.layers.clone(),
             health: s.mirror.clone(),
         });

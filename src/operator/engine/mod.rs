@@ -155,6 +155,8 @@ struct StoreState {
     blocked: Option<Problem>,
     /// Its references have been looked at.
     settled: bool,
+    /// It took the place of another generation in this process: what that one left in sync is read anew.
+    changed: bool,
     polling: usize,
     /// Its status is being written.
     writing: bool,
@@ -337,6 +339,7 @@ impl StoreState {
             capabilities: None,
             blocked: None,
             settled: false,
+            changed: false,
             polling: 0,
             writing: false,
             syncing: 0,

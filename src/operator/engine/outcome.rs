@@ -71,6 +71,12 @@ impl Engine {
             self.table.unsubscribe(key, now);
             return;
         };
+        if outcome.era.as_ref().is_some_and(|era| *era != state.object.era()) {
+            // The store changed meanwhile: what the former one said is nothing that this one said.
+            self.table.unsubscribe(key, now);
+            self.enqueue(key, Class::Rest);
+            return;
+        }
         let interval = tracked.model.spec().map(|s| s.refresh_interval()).unwrap_or_default();
         if outcome.reads.is_empty() || interval.is_zero() {
             self.table.unsubscribe(key, now);

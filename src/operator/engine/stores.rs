@@ -33,6 +33,7 @@ impl Engine {
             }
             Seen::Applied(name, object) => {
                 let known = self.stores.get_mut(&name);
+                let changed = known.is_some();
                 match known {
                     Some(state) if state.object.uid == object.uid && state.object.generation == object.generation => {
                         if object.version >= state.object.version {
@@ -48,7 +49,7 @@ impl Engine {
                     }
                     None => {}
                 }
-                self.stores.insert(name.clone(), StoreState::new(*object));
+                self.stores.insert(name.clone(), StoreState { changed, ..StoreState::new(*object) });
                 self.cycles_stale = true;
                 if self.started {
                     self.open_store(&name);
