@@ -27,7 +27,7 @@ use crate::{
     audit::Audit,
     naming::Scheme,
     stores::{
-        Change, Store, StoreError, connect,
+        Change, Connector, Marks, Store, StoreError, connect,
         credentials::{ClusterCredentials, Remembering, certainly},
         layers::{Cache, Identity, Layers},
         scheme, settings,
@@ -179,6 +179,8 @@ pub struct Household {
     pub service_account: Option<(String, String)>,
     /// Where credentials are that name no namespace.
     pub namespace: String,
+    /// Marks of values, which outlive the process.
+    pub marks: Marks,
 }
 
 /// Keeps one generation of one store, until it is aborted.
@@ -311,7 +313,13 @@ async fn open(house: &Household, name: &StoreName, object: &StoreObject) -> Resu
     };
     let trusted = ca.as_ref().map(|(_, pem)| pem.clone()).or(inline);
     let credentials = Arc::new(Remembering::new(credentials));
-    let store = connect(p, trusted, credentials.clone(), Some(house.client.clone()))?;
+    let with = Connector {
+        ca: trusted,
+        credentials: credentials.clone(),
+        client: Some(house.client.clone()),
+        marks: house.marks.clone(),
+    };
+    let store = connect(p, with)?;
     Ok(Session { store, credentials, ca })
 }
 

@@ -21,7 +21,13 @@ use super::{
     watch as watches,
     worker::Context,
 };
-use crate::{audit::Audit, resolve::Policy, secret::SecretValue, stores::layers::Cache, telemetry::Metrics};
+use crate::{
+    audit::Audit,
+    resolve::Policy,
+    secret::SecretValue,
+    stores::{Marks, layers::Cache},
+    telemetry::Metrics,
+};
 
 /// The Secret that holds the installation's fingerprint key; made by the operator if it is not there.
 const FINGERPRINT_SECRET: &str = "secretref-fingerprint-key";
@@ -136,6 +142,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         operator: operator.clone(),
         service_account: options.service_account.clone(),
         namespace: namespace.clone(),
+        marks: Marks::new(&key),
     };
     let context = Context {
         writer,

@@ -70,6 +70,10 @@ impl<C: Credentials> Credentials for Remembering<C> {
     ) -> Result<SecretValue, StoreError> {
         self.inner.service_account_token(account, audiences).await
     }
+
+    fn lends_own_identity(&self) -> bool {
+        self.inner.lends_own_identity()
+    }
 }
 
 /// `None`: it is not there. That the API server is away says nothing.
@@ -230,6 +234,10 @@ impl Credentials for ClusterCredentials {
             return Err(own_audience());
         }
         Ok(token)
+    }
+
+    fn lends_own_identity(&self) -> bool {
+        !self.own_namespace_only
     }
 }
 

@@ -8,7 +8,7 @@ use std::{error::Error as _, fmt, time::Duration};
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url, header, redirect};
 use zeroize::Zeroizing;
 
-use super::{Failure, StoreError};
+use super::{Failure, StoreError, pace};
 
 /// More than any secret, any list of 10,000 names and any error page takes.
 const MAX_BODY: usize = 4 << 20;
@@ -87,6 +87,7 @@ impl Http {
 
     /// Sends it and reads the whole answer. `what` starts the sentence of an error: `reading acme--db-password`.
     pub async fn send(&self, request: RequestBuilder, what: &impl fmt::Display) -> Result<Reply, StoreError> {
+        pace::request().await;
         let mut response = request.send().await.map_err(|e| no_answer(e, what))?;
         let status = response.status();
         if status.is_redirection() {

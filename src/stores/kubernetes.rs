@@ -24,7 +24,10 @@ use kube::{
 };
 use tokio::sync::Mutex;
 
-use super::{Change, ChangeToken, Failure, Payload, Property, Store, StoreError, Stored};
+use super::{
+    Change, ChangeToken, Failure, Features, Metadata, Payload, Property, Store, StoreError, Stored, Write, Written,
+    pace,
+};
 use crate::{api::Capabilities, naming::StoreKey, secret::SecretValue};
 
 /// Types of Secrets that log in at the API server.
@@ -113,6 +116,23 @@ impl Kubernetes {
 
 #[async_trait]
 impl Store for Kubernetes {
+    fn features(&self) -> Features {
+        Features {
+            write: false,
+            versions: false,
+            undelete: false,
+            atomic: false,
+            maps: true,
+            binary: true,
+            empty: true,
+            exact: true,
+            content_type: false,
+            tags: false,
+            max_value: 1 << 20,
+            ignores_case: false,
+        }
+    }
+
     async fn get(&self, key: &StoreKey, version: Option<&str>) -> Result<Option<Stored>, StoreError> {
         let what = format!("reading {key}");
         let refuse = |failure, why: &str| Err(StoreError::new(failure, format!("{what} failed: {why}")));
@@ -147,6 +167,7 @@ impl Store for Kubernetes {
         let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &self.namespace);
         let (mut params, mut keys) = (ListParams::default().fields(SELECTOR).limit(500), Vec::new());
         loop {
+            pace::request().await;
             let page = match request::bounded(api.list(&params)).await {
                 Some(Ok(page)) => page,
                 Some(Err(error)) => return Err(request::failure(&error, &what, &self.denied())),
@@ -168,6 +189,26 @@ impl Store for Kubernetes {
             self.certain().await?;
         }
         Ok(keys)
+    }
+
+    async fn metadata(&self, key: &StoreKey) -> Result<Option<Metadata>, StoreError> {
+        Err(StoreError::unsupported(format!("describing {key}"), "not yet"))
+    }
+
+    async fn versions(&self, key: &StoreKey) -> Result<Vec<Metadata>, StoreError> {
+        Err(StoreError::unsupported(format!("listing versions of {key}"), "not yet"))
+    }
+
+    async fn set(&self, key: &StoreKey, _: &Write) -> Result<Written, StoreError> {
+        Err(StoreError::unsupported(format!("writing {key}"), "not yet"))
+    }
+
+    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
+        Err(StoreError::unsupported(format!("deleting {key}"), "not yet"))
+    }
+
+    async fn restore(&self, key: &StoreKey, _: &str) -> Result<Option<String>, StoreError> {
+        Err(StoreError::unsupported(format!("restoring {key}"), "not yet"))
     }
 
     async fn probe(&self) -> Result<Capabilities, StoreError> {

@@ -4,7 +4,7 @@
 //! retry, circuit breaker, audit and metrics are in [`layers`], once. The next store is one file and one arm in
 //! [`connect`].
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -20,16 +20,26 @@ pub mod credentials;
 pub(crate) mod http;
 pub mod kubernetes;
 pub mod layers;
+mod pace;
 pub mod settings;
+mod stored;
 pub mod vault;
+mod write;
 
 pub use credentials::ClusterCredentials;
 pub use settings::{Settings, scheme, settings};
+pub use stored::{Change, ChangeToken, Marks, Metadata, Payload, Property, Stored, VersionState};
+pub use write::{Features, When, Write, Written};
 
 /// A place that holds secrets.
+///
+/// A request beyond the first of one call is announced by `pace::request`, so that limits hold for it, too.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Reads one key: `None` means that the store is certain that it is not there.
+    /// What can be done with this store at all.
+    fn features(&self) -> Features;
+
+    /// Reads one key, the latest version or this one: `None` means that the store is certain that it is not there.
     ///
     /// # Errors
     /// Everything else that is not a value. A missing mount, project or namespace is [`Failure::Misconfigured`],
@@ -42,11 +52,61 @@ pub trait Store: Send + Sync + 'static {
     /// As [`Store::get`].
     async fn list(&self, prefix: &str) -> Result<Vec<StoreKey>, StoreError>;
 
+    /// What is known of a key without reading its value; `None`: it is not there. Of a deleted key that can be restored
+    /// it says so.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    async fn metadata(&self, key: &StoreKey) -> Result<Option<Metadata>, StoreError>;
+
+    /// The versions of a key, newest first; none if it is not there.
+    ///
+    /// # Errors
+    /// As [`Store::get`]; [`Failure::Misconfigured`] if the store keeps none.
+    async fn versions(&self, key: &StoreKey) -> Result<Vec<Metadata>, StoreError>;
+
+    /// Writes a key, all of it.
+    ///
+    /// # Errors
+    /// As [`Store::get`]; [`Failure::Misconfigured`] for what the store would not keep as it is. Nothing was written
+    /// then, unless the failure is transient: that a write got no answer does not tell whether it was made.
+    async fn set(&self, key: &StoreKey, write: &Write) -> Result<Written, StoreError>;
+
+    /// Deletes a key, so that it can be restored where the store keeps what is deleted; answers whether it was there.
+    ///
+    /// # Errors
+    /// As [`Store::set`].
+    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError>;
+
+    /// Makes the value of an earlier version the latest one, also of a deleted key; answers the version that it has
+    /// then. `None`: there is no such version.
+    ///
+    /// # Errors
+    /// As [`Store::set`]; [`Failure::Misconfigured`] if the store keeps no versions.
+    async fn restore(&self, key: &StoreKey, version: &str) -> Result<Option<String>, StoreError>;
+
     /// Is the store reachable, is the login good, what may it do: without reading a value.
     ///
     /// # Errors
     /// As [`Store::get`].
     async fn probe(&self) -> Result<Capabilities, StoreError>;
+
+    /// Whether [`Store::changes`] takes fewer requests than reading so many keys.
+    fn lists_changes(&self, keys: usize) -> bool {
+        let _ = keys;
+        false
+    }
+
+    /// The marks of what is listed where these keys are; `None`: reading them one by one is cheaper after all. A key
+    /// that is missing here is not thereby absent, and one whose mark is as before (see [`ChangeToken::is_still`]) has
+    /// not changed.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    async fn changes(&self, keys: &[StoreKey]) -> Result<Option<HashMap<StoreKey, ChangeToken>>, StoreError> {
+        let _ = keys;
+        Ok(None)
+    }
 
     /// Keeps the session alive; answers when it wants to be called again. Called by one task for each store.
     async fn maintain(&self) -> Option<Duration> {
@@ -62,70 +122,6 @@ pub trait Store: Send + Sync + 'static {
     fn logins(&self) -> u64 {
         0
     }
-}
-
-/// What a store holds under one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// The value or values.
-    pub payload: Payload,
-    /// The store's name for this version.
-    pub version: Option<String>,
-    /// Changes whenever the value may have changed.
-    pub token: ChangeToken,
-    /// Why the value should soon be replaced (expired, not yet valid), if so.
-    pub warning: Option<String>,
-}
-
-/// One value, or a map of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Payload {
-    /// Key Vault, Infisical: the value itself.
-    Single(SecretValue),
-    /// Vault, Kubernetes: properties.
-    Map(BTreeMap<String, Property>),
-}
-
-/// One property of a map.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Property {
-    /// Text or bytes.
-    Text(SecretValue),
-    /// What is not a string, as compact JSON.
-    Json(SecretValue),
-    /// There, but null.
-    Null,
-}
-
-/// The store's own mark of a state of a key; opaque, never a value or a hash of one that can be guessed.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct ChangeToken(Box<str>);
-
-impl ChangeToken {
-    /// Wraps the store's mark.
-    pub fn new(mark: impl Into<Box<str>>) -> Self {
-        Self(mark.into())
-    }
-
-    /// The mark.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for ChangeToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// What a store that tells changes by itself has to say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// This key is now in this state; `None`: it was removed.
-    Key(StoreKey, Option<ChangeToken>),
-    /// This is all there is: keys that are not listed were removed.
-    All(Vec<(StoreKey, ChangeToken)>),
 }
 
 /// Why a store gave no answer. Cheap to clone: one answer may have many readers.
@@ -184,6 +180,11 @@ impl StoreError {
     pub fn new(failure: Failure, message: impl Into<String>) -> Self {
         Self { failure, message: message.into().into() }
     }
+
+    /// What this kind of store cannot do; [`Store::features`] says so, too.
+    pub fn unsupported(what: impl std::fmt::Display, instead: &str) -> Self {
+        Self::new(Failure::Misconfigured, format!("{what} is not possible: {instead}"))
+    }
 }
 
 /// Where a store gets credentials from: Secrets and ServiceAccounts on a cluster, the environment on a laptop.
@@ -204,25 +205,37 @@ pub trait Credentials: Send + Sync + 'static {
         account: Option<&ServiceAccountRef>,
         audiences: &[String],
     ) -> Result<SecretValue, StoreError>;
+
+    /// Whether the store may use the identity that the process has from its machine or its environment. A tenant's
+    /// may not.
+    fn lends_own_identity(&self) -> bool;
+}
+
+/// What a connection is made with.
+#[derive(Clone)]
+pub struct Connector {
+    /// CA certificates (PEM) that sign the server's; `None`: what the system trusts.
+    pub ca: Option<String>,
+    /// Where credentials come from.
+    pub credentials: Arc<dyn Credentials>,
+    /// The cluster, if there is one.
+    pub client: Option<kube::Client>,
+    /// Marks of values, for stores that have none of their own.
+    pub marks: Marks,
 }
 
 /// Speaks to the server that a store object names.
 ///
 /// # Errors
 /// When the object's settings cannot be right.
-pub fn connect(
-    provider: &Provider,
-    ca: Option<String>,
-    credentials: Arc<dyn Credentials>,
-    client: Option<kube::Client>,
-) -> Result<Arc<dyn Store>, StoreError> {
+pub fn connect(provider: &Provider, with: Connector) -> Result<Arc<dyn Store>, StoreError> {
     let settings_error = |message: &str| StoreError::new(Failure::Misconfigured, message);
     match provider {
         Provider { vault: Some(settings), .. } => {
-            Ok(Arc::new(vault::Vault::new(settings, ca.as_deref(), credentials)?))
+            Ok(Arc::new(vault::Vault::new(settings, with.ca.as_deref(), with.credentials)?))
         }
         Provider { kubernetes: Some(settings), .. } => {
-            let client = client.ok_or_else(|| {
+            let client = with.client.ok_or_else(|| {
                 settings_error("the kubernetes store needs a cluster, and there is none: set KUBECONFIG")
             })?;
             let namespace = settings.namespace.clone();

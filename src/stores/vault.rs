@@ -21,7 +21,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 
 use super::{
-    Credentials, Failure, Store, StoreError, Stored,
+    Credentials, Failure, Features, Metadata, Store, StoreError, Stored, Write, Written,
     credentials::{is_api_server, own_audience},
     http::Http,
 };
@@ -172,6 +172,23 @@ impl Vault {
 
 #[async_trait]
 impl Store for Vault {
+    fn features(&self) -> Features {
+        Features {
+            write: false,
+            versions: true,
+            undelete: false,
+            atomic: false,
+            maps: true,
+            binary: false,
+            empty: true,
+            exact: true,
+            content_type: false,
+            tags: false,
+            max_value: 1 << 20,
+            ignores_case: false,
+        }
+    }
+
     async fn get(&self, key: &StoreKey, version: Option<&str>) -> Result<Option<Stored>, StoreError> {
         let what = format!("reading {key}");
         if key.as_str().split('/').any(|s| matches!(s, "" | "." | "..")) {
@@ -219,6 +236,26 @@ impl Store for Vault {
             }
         }
         Ok(keys)
+    }
+
+    async fn metadata(&self, key: &StoreKey) -> Result<Option<Metadata>, StoreError> {
+        Err(StoreError::unsupported(format!("describing {key}"), "not yet"))
+    }
+
+    async fn versions(&self, key: &StoreKey) -> Result<Vec<Metadata>, StoreError> {
+        Err(StoreError::unsupported(format!("listing versions of {key}"), "not yet"))
+    }
+
+    async fn set(&self, key: &StoreKey, _: &Write) -> Result<Written, StoreError> {
+        Err(StoreError::unsupported(format!("writing {key}"), "not yet"))
+    }
+
+    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
+        Err(StoreError::unsupported(format!("deleting {key}"), "not yet"))
+    }
+
+    async fn restore(&self, key: &StoreKey, _: &str) -> Result<Option<String>, StoreError> {
+        Err(StoreError::unsupported(format!("restoring {key}"), "not yet"))
     }
 
     async fn probe(&self) -> Result<Capabilities, StoreError> {

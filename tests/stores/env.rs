@@ -12,7 +12,7 @@ use secretref::{
     api::{self, AppRole, Provider, SecretKeyRef, SecretKeySource, ServiceAccountRef, VaultAuth},
     naming::StoreKey,
     secret::SecretValue,
-    stores::{Credentials, Failure, Payload, Property, Store, StoreError, Stored, connect},
+    stores::{Connector, Credentials, Failure, Marks, Payload, Property, Store, StoreError, Stored, connect},
 };
 use serde_json::{Value, json};
 
@@ -88,6 +88,10 @@ impl Credentials for Fixed {
     ) -> Result<SecretValue, StoreError> {
         Err(StoreError::new(Failure::NotReady, "there are no ServiceAccounts here: use another login"))
     }
+
+    fn lends_own_identity(&self) -> bool {
+        true
+    }
 }
 
 pub fn source(key: &str) -> SecretKeySource {
@@ -116,7 +120,8 @@ pub fn try_vault(
     ca: Option<String>,
     credentials: Arc<dyn Credentials>,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    connect(&Provider { vault: Some(settings), ..Provider::default() }, ca, credentials, None)
+    let with = Connector { ca, credentials, client: None, marks: Marks::random() };
+    connect(&Provider { vault: Some(settings), ..Provider::default() }, with)
 }
 
 /// Asks until it is so, for ten seconds.

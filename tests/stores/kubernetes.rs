@@ -14,7 +14,7 @@ use kube::{
 use secretref::{
     api::{Capabilities, KubernetesProvider, Provider},
     secret::SecretValue,
-    stores::{Change, Failure, Property, Store, connect},
+    stores::{Change, Connector, Failure, Marks, Property, Store, connect},
 };
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -27,7 +27,9 @@ use crate::{
 fn store(client: &Client, namespace: &str) -> Arc<dyn Store> {
     let provider = KubernetesProvider { namespace: Some(namespace.to_owned()) };
     let provider = Provider { kubernetes: Some(provider), ..Provider::default() };
-    connect(&provider, None, Arc::new(Fixed::default()), Some(client.clone())).unwrap()
+    let credentials = Arc::new(Fixed::default());
+    let with = Connector { ca: None, credentials, client: Some(client.clone()), marks: Marks::random() };
+    connect(&provider, with).unwrap()
 }
 
 #[tokio::test]

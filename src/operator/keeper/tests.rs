@@ -32,6 +32,10 @@ impl Credentials for Fixed {
     ) -> Result<SecretValue, StoreError> {
         Err(StoreError::new(Failure::NotReady, "none"))
     }
+
+    fn lends_own_identity(&self) -> bool {
+        true
+    }
 }
 
 /// A server that is healthy, and takes every login and never answers it, until `answers`.
@@ -75,7 +79,9 @@ async fn layers(address: String) -> Layers {
     };
     let provider = Provider { vault: Some(vault), ..Provider::default() };
     let settings = Settings { timeout: Duration::from_millis(200), ..settings(&provider, None, None, None) };
-    let store = connect(&provider, None, Arc::new(Fixed), None).unwrap();
+    let store =
+        connect(&provider, Connector { ca: None, credentials: Arc::new(Fixed), client: None, marks: Marks::random() })
+            .unwrap();
     let metrics = Arc::new(Metrics::new());
     let identity = Identity {
         kind: "ClusterSecretStore",

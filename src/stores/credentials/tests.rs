@@ -25,6 +25,10 @@ impl Credentials for Secrets {
     ) -> Result<SecretValue, StoreError> {
         Err(StoreError::new(Failure::NotReady, "scripted"))
     }
+
+    fn lends_own_identity(&self) -> bool {
+        true
+    }
 }
 
 #[tokio::test]

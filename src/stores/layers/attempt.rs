@@ -1,11 +1,17 @@
 //! One attempt: through the breaker and the limits, within the timeout, counted.
 
-use std::{sync::PoisonError, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
-    super::{Failure, StoreError},
+    super::{
+        Failure, StoreError,
+        pace::{Late, paced},
+    },
     Layers,
     breaker::{Breaker, Epoch, Outcome},
     limits::{Leave, PATIENCE},
@@ -67,8 +73,20 @@ impl Layers {
         let mut sent = entered?;
         let within =
             attempt.by.map_or(self.lasting.settings.timeout, |by| self.lasting.settings.timeout.min(by - sent.at));
-        let answer = timeout(within, ask).await.unwrap_or_else(|_| {
-            Err(self.error(Failure::Unavailable, &format!("did not answer within {}", human(within))))
+        let lasting = Arc::clone(&self.lasting);
+        let paced = paced(within, move || lasting.limits.take(Instant::now()), ask);
+        let answer = match attempt.by {
+            None => paced.await,
+            Some(by) => timeout_at(by, paced).await.unwrap_or(Err(Late::NoAnswer)),
+        };
+        let answer = answer.unwrap_or_else(|late| {
+            Err(match late {
+                Late::Held(rest) => self.held(rest),
+                Late::NoAnswer => {
+                    let next = "look at its load and at the network, or raise limits.timeout";
+                    self.error(Failure::Unavailable, &format!("did not answer within {}: {next}", human(within)))
+                }
+            })
         });
         let failure = answer.as_ref().err().map(|e| e.failure);
         self.lasting.limits.learn(failure, sent.at, Instant::now());
@@ -116,8 +134,7 @@ impl Layers {
         match self.lasting.limits.held_for(Instant::now()) {
             Some(rest) if rest > PATIENCE => {
                 self.count(attempt.operation, "held", None);
-                let message = format!("asked to slow down; next request in {}", human(rest));
-                Err(self.error(Failure::RateLimited(Some(rest)), &message))
+                Err(self.held(rest))
             }
             _ => Ok(()),
         }
@@ -131,6 +148,11 @@ impl Layers {
         let next =
             next.map_or_else(|| "an attempt is under way".to_owned(), |n| format!("next attempt in {}", human(n)));
         self.error(Failure::CircuitOpen, &format!("does not answer ({failures} failures in a row); {next}"))
+    }
+
+    fn held(&self, rest: Duration) -> StoreError {
+        let message = format!("asked to slow down; next request in {}", human(rest));
+        self.error(Failure::RateLimited(Some(rest)), &message)
     }
 
     fn count(&self, operation: &'static str, result: &'static str, took: Option<Duration>) {

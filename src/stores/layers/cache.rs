@@ -63,7 +63,11 @@ impl Cache {
     }
 
     pub(super) fn forget_generation(&self, uid: &str, generation: i64) {
-        self.change(|held| held.remove_if(|place| place.generation == generation && &*place.uid == uid));
+        self.forget_where(|place| place.generation == generation && &*place.uid == uid);
+    }
+
+    pub(super) fn forget_where(&self, goes: impl Fn(&Place) -> bool) {
+        self.change(|held| held.remove_if(goes));
     }
 
     pub(super) fn get(&self, place: &Place, now: Instant) -> Option<Answer> {

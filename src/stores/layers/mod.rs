@@ -22,7 +22,7 @@ use self::{
 use super::{Failure, Settings, Store, StoreError, Stored};
 use crate::{
     api::{Capabilities, Circuit},
-    audit::{Audit, AuditEvent, AuditResult, Pending},
+    audit::{Audit, AuditEvent, AuditOperation, AuditResult, Pending},
     naming::StoreKey,
     telemetry::Metrics,
 };
@@ -30,6 +30,7 @@ use crate::{
 mod attempt;
 mod breaker;
 mod cache;
+mod direct;
 mod flight;
 mod limits;
 mod request;
@@ -221,7 +222,7 @@ impl Layers {
             operation = request.name(),
         );
         let delivery = (access.requester != &*self.lasting.operator)
-            .then(|| self.lasting.event(&request, access.requester, access.trace_id));
+            .then(|| self.lasting.event(request.operation(), &request.path(), access.requester, access.trace_id));
         let (uid, generation) = (Arc::clone(&self.lasting.uid), self.lasting.identity.generation);
         let place = Arc::new(Place { uid, generation, request });
         let answer = self.answer(&place, access).instrument(span).await;
@@ -262,7 +263,10 @@ impl Layers {
             let attempt = Attempt { operation: place.request.name(), probe: false, by };
             // Not even begun before the breaker and the limits let it through.
             let ask = async {
-                sent.get_or_insert_with(|| self.lasting.event(&place.request, operator, trace_id));
+                let request = &place.request;
+                sent.get_or_insert_with(|| {
+                    self.lasting.event(request.operation(), &request.path(), operator, trace_id)
+                });
                 place.request.ask(&*self.store).await
             };
             let answer = self.attempt(&attempt, Answer::result, ask).await;
@@ -300,12 +304,12 @@ impl Layers {
 
 impl Lasting {
     /// An access that begins now.
-    fn event(&self, request: &Request, requester: &str, trace_id: &str) -> Pending<'_> {
+    fn event(&self, operation: AuditOperation, path: &str, requester: &str, trace_id: &str) -> Pending<'_> {
         self.audit.begin(|source_ip| AuditEvent {
             timestamp: jiff::Timestamp::now(),
             requester_id: requester.to_owned(),
-            secret_path: format!("{}/{}/{}", self.identity.provider, self.identity.path(), request.path()),
-            operation: request.operation(),
+            secret_path: format!("{}/{}/{path}", self.identity.provider, self.identity.path()),
+            operation,
             source_ip,
             trace_id: trace_id.to_owned(),
             result: AuditResult::Error,

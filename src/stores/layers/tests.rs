@@ -175,7 +175,8 @@ async fn silence_ends_with_the_timeout_and_all_with_30_s() {
     assert_eq!(w.store.requests(), 3);
 
     let error = w.fails("a").await;
-    assert_eq!(&*error.message, "vault store `platform` did not answer within 10 s");
+    let message = "vault store `platform` did not answer within 10 s: look at its load and at the network, or raise limits.timeout";
+    assert_eq!(&*error.message, message);
 }
 
 #[tokio::test(start_paused = true)]

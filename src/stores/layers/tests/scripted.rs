@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::super::*;
 use crate::{
     secret::SecretValue,
-    stores::{ChangeToken, Payload},
+    stores::{ChangeToken, Features, Metadata, Payload, Write, Written},
 };
 
 /// Who asks the store.
@@ -87,6 +87,23 @@ impl Drop for Left<'_> {
 
 #[async_trait]
 impl Store for Scripted {
+    fn features(&self) -> Features {
+        Features {
+            write: false,
+            versions: true,
+            undelete: false,
+            atomic: false,
+            maps: true,
+            binary: true,
+            empty: true,
+            exact: true,
+            content_type: false,
+            tags: false,
+            max_value: 1 << 20,
+            ignores_case: false,
+        }
+    }
+
     async fn get(&self, key: &StoreKey, _: Option<&str>) -> Result<Option<Stored>, StoreError> {
         Ok(self.next().await?.then(|| Stored {
             payload: Payload::Single(SecretValue::from(format!("hunter2-{key}"))),
@@ -98,6 +115,26 @@ impl Store for Scripted {
 
     async fn list(&self, prefix: &str) -> Result<Vec<StoreKey>, StoreError> {
         Ok(if self.next().await? { vec![StoreKey::verbatim(format!("{prefix}a"))] } else { vec![] })
+    }
+
+    async fn metadata(&self, key: &StoreKey) -> Result<Option<Metadata>, StoreError> {
+        Err(StoreError::unsupported(format!("describing {key}"), "not yet"))
+    }
+
+    async fn versions(&self, key: &StoreKey) -> Result<Vec<Metadata>, StoreError> {
+        Err(StoreError::unsupported(format!("listing versions of {key}"), "not yet"))
+    }
+
+    async fn set(&self, key: &StoreKey, _: &Write) -> Result<Written, StoreError> {
+        Err(StoreError::unsupported(format!("writing {key}"), "not yet"))
+    }
+
+    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
+        Err(StoreError::unsupported(format!("deleting {key}"), "not yet"))
+    }
+
+    async fn restore(&self, key: &StoreKey, _: &str) -> Result<Option<String>, StoreError> {
+        Err(StoreError::unsupported(format!("restoring {key}"), "not yet"))
     }
 
     async fn probe(&self) -> Result<Capabilities, StoreError> {
@@ -130,7 +167,7 @@ pub(super) fn audited(
     takes: Duration,
     settings: Settings,
 ) -> (World, impl FnOnce(World) -> Vec<[String; 4]>) {
-    let (written, metrics) = (Written::default(), Arc::new(Metrics::new()));
+    let (written, metrics) = (AuditLog::default(), Arc::new(Metrics::new()));
     let audit = Audit::to(written.clone(), None, Arc::clone(&metrics), 100).unwrap();
     let events = move |world: World| {
         drop(world);
@@ -146,9 +183,9 @@ pub(super) fn audited(
 }
 
 #[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
+struct AuditLog(Arc<Mutex<Vec<u8>>>);
 
-impl io::Write for Written {
+impl io::Write for AuditLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
