@@ -81,8 +81,12 @@ impl Config {
         let syntax = |error: toml::de::Error| {
             let at = error.span().map_or(0, |span| span.start.min(text.len()));
             let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-            // What was found in the place of what was expected could be a value.
-            let what = error.message().split_once(": ").map_or(error.message(), |(what, _)| what).to_owned();
+            let what = match error.message().split_once("expected ") {
+                // What was found in the place of what was expected could be a value.
+                Some((_, expected)) => format!("expected {expected}"),
+                None if error.message().starts_with("missing field") => error.message().to_owned(),
+                None => "this is no TOML: correct the line".to_owned(),
+            };
             ConfigError::Syntax { file: file.to_owned(), line, what }
         };
         let table: toml::Table = toml::from_str(text).map_err(syntax)?;
