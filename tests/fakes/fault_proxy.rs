@@ -1,5 +1,6 @@
 //! A proxy in front of a real server (or of a fake) that does what servers and networks do on bad days. It speaks TLS
 //! with a CA of its own, on one port for all of its life, and counts what goes through.
+#![allow(dead_code, reason = "no test binary uses all of it")]
 
 use std::{
     net::{SocketAddr, TcpListener},

@@ -30,6 +30,10 @@ use crate::{
     suite::{Fault, Subject, Who},
 };
 
+/// The API server's flow control; the time to wait is in a header.
+const THROTTLED: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"too many requests","reason":"TooManyRequests","code":429}"#;
+const UNAVAILABLE: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"not now","reason":"ServiceUnavailable","code":503}"#;
+
 pub struct Kubernetes {
     place: Place,
     proxy: FaultProxy,
@@ -79,6 +83,7 @@ impl Kubernetes {
         let body: String = ca.lines().filter(|line| !line.starts_with("-----")).collect();
         let auth_info = AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() };
         let mut config = Config::new(self.proxy.address.parse().unwrap());
+        config.default_retry = false;
         (config.root_cert, config.auth_info) = (Some(vec![STANDARD.decode(body).unwrap()]), auth_info);
         Client::try_from(config).unwrap()
     }
@@ -149,16 +154,8 @@ impl Subject for Kubernetes {
 
     async fn fault(&self, fault: Option<Fault>) -> bool {
         let fault = fault.map(|fault| match fault {
-            Fault::Throttled(after) => Fault::Status(
-                429,
-                after,
-                r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"too many requests","reason":"TooManyRequests","code":429}"#,
-            ),
-            Fault::Unavailable => Fault::Status(
-                503,
-                None,
-                r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"not now","reason":"ServiceUnavailable","code":503}"#,
-            ),
+            Fault::Throttled(after) => Fault::Status(429, after, THROTTLED),
+            Fault::Unavailable => Fault::Status(503, None, UNAVAILABLE),
             other => other,
         });
         self.proxy.fault(fault).await;
