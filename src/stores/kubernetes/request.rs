@@ -4,16 +4,25 @@
 
 use std::{fmt, future::Future, time::Duration};
 
-use k8s_openapi::{ListableResource, NamespaceResourceScope, Resource, api::core::v1::Secret};
+use axum::http::{self, HeaderValue, header};
+use bytes::Bytes;
+use k8s_openapi::{
+    ListableResource, NamespaceResourceScope, Resource, api::core::v1::Secret,
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
     Client,
+    client::Body,
     core::{Request, params::GetParams, params::PostParams},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use crate::stores::{Failure, StoreError};
+use crate::stores::{Failure, StoreError, pace};
 
+/// An answer without the object's data.
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+const MAX_ANSWER: usize = 1 << 20;
 /// How long one request may take.
 pub(in crate::stores) const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -64,6 +73,58 @@ pub(in crate::stores) async fn post<T: Serialize + DeserializeOwned>(
     };
     let request = request.map_err(kube::Error::BuildRequest);
     found(bounded(async { client.request_text(request?).await }).await, what, denied)
+}
+
+/// What became of a request that changes something.
+pub(in crate::stores) enum Changed {
+    /// It was made; this is the object's metadata now.
+    Made(Box<ObjectMeta>),
+    /// There is no such object, or no such namespace.
+    Missing,
+    /// It is there already, or not what the request said it is.
+    Conflict,
+}
+
+/// Sends a change, with a body that is wiped afterwards. No data comes back.
+pub(in crate::stores) async fn change(
+    client: &Client,
+    request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    body: Bytes,
+    what: &impl fmt::Display,
+    denied: &str,
+) -> Result<Changed, StoreError> {
+    let mut request = request.map_err(|_| nonsense(what))?.map(|_| Body::from(body));
+    request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(METADATA));
+    pace::request().await;
+    let answer = bounded(async {
+        let response = client.send(request).await?;
+        let status = response.status();
+        // Of metadata, or of a refusal: no value is in it.
+        let bytes = axum::body::to_bytes(axum::body::Body::new(response.into_body()), MAX_ANSWER);
+        let bytes = bytes.await.map_err(|e| kube::Error::Service(e.into()))?;
+        if status.is_success() {
+            return Ok(serde_json::from_slice::<Answer>(&bytes).map_err(kube::Error::SerdeError)?.metadata);
+        }
+        let fallback = || kube::core::Status { code: status.as_u16(), ..Default::default() };
+        let said = serde_json::from_slice(&bytes).unwrap_or_else(|_| fallback());
+        Err(kube::Error::Api(Box::new(said)))
+    })
+    .await;
+    match answer {
+        Some(Ok(metadata)) => Ok(Changed::Made(Box::new(metadata))),
+        Some(Err(kube::Error::Api(status))) if status.code == 404 && status.reason == "NotFound" => {
+            Ok(Changed::Missing)
+        }
+        Some(Err(kube::Error::Api(status))) if status.code == 409 => Ok(Changed::Conflict),
+        Some(Err(error)) => Err(failure(&error, what, denied)),
+        None => Err(no_answer(what)),
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    metadata: ObjectMeta,
 }
 
 /// The path of a kind of object in a namespace.
@@ -119,6 +180,10 @@ pub(in crate::stores) fn failure(error: &kube::Error, what: &impl fmt::Display, 
                 let wait = (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)));
                 (Failure::RateLimited(wait), "the API server asks to slow down: look at its flow control")
             }
+            413 | 422 => (
+                Failure::Misconfigured,
+                "the API server refuses such a Secret: check that it is not immutable, has the keys of its type, and is below 1 MiB",
+            ),
             400..500 => (Failure::Misconfigured, "the API server does not know such a request: check its address"),
             _ => (Failure::Unavailable, "the API server has an error of its own: look into its log"),
         },
@@ -144,7 +209,7 @@ fn nonsense(what: &impl fmt::Display) -> StoreError {
 }
 
 /// Names become parts of a path: nothing that could lead elsewhere.
-fn check_name(name: &str, what: &impl fmt::Display) -> Result<(), StoreError> {
+pub(in crate::stores) fn check_name(name: &str, what: &impl fmt::Display) -> Result<(), StoreError> {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
     let ends = name.starts_with(['-', '.']) || name.ends_with(['-', '.']);
     if !name.is_empty() && name.len() <= 253 && name.bytes().all(fits) && !ends {
