@@ -4,6 +4,7 @@
 //! nothing is polled. What logs in at the API server itself (tokens of ServiceAccounts, bootstrap tokens) is never given
 //! out.
 
+mod answer;
 pub(super) mod request;
 mod watch;
 mod write;
@@ -14,17 +15,16 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
-    core::v1::{Namespace, Secret},
+    core::v1::Namespace,
 };
 use kube::{
-    Api, Client, ResourceExt,
+    Client, ResourceExt,
     api::{ListParams, ObjectMeta, PartialObjectMeta},
 };
 use tokio::sync::Mutex;
 
 use super::{
     Change, ChangeToken, Failure, Features, Metadata, Payload, Property, Store, StoreError, Stored, Write, Written,
-    pace,
 };
 use crate::{api::Capabilities, naming::StoreKey, secret::SecretValue};
 
@@ -81,7 +81,6 @@ impl Kubernetes {
         let denied = format!(
             "bind the operator's ServiceAccount to a Role in namespace {name} with apiGroups [\"\"], resources [namespaces], verbs [get]"
         );
-        pace::request().await;
         let found: Option<PartialObjectMeta<Namespace>> =
             request::get_metadata(&self.client, "/api/v1/namespaces", name, &what, &denied).await?;
         match found {
@@ -112,7 +111,6 @@ impl Kubernetes {
         let review = SelfSubjectAccessReview { spec, ..Default::default() };
         let denied = "bind it to the ClusterRole system:basic-user";
         let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-        pace::request().await;
         let answer = request::post(&self.client, path, None, &review, &what, denied).await?;
         Ok(answer.and_then(|review| review.status).is_some_and(|status| status.allowed))
     }
@@ -146,7 +144,6 @@ impl Store for Kubernetes {
                 "Kubernetes keeps no versions of a Secret: remove secretRef.version",
             );
         }
-        pace::request().await;
         let Some(secret) = request::secret(&self.client, &self.namespace, key.as_str(), &what, &self.denied()).await?
         else {
             return self.certain().await.map(|()| None);
@@ -166,15 +163,9 @@ impl Store for Kubernetes {
 
     async fn list(&self, prefix: &str) -> Result<Vec<StoreKey>, StoreError> {
         let what = format!("listing Secrets in namespace {}", self.namespace);
-        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &self.namespace);
         let (mut params, mut keys) = (ListParams::default().fields(SELECTOR).limit(500), Vec::new());
         loop {
-            pace::request().await;
-            let page = match request::bounded(api.list(&params)).await {
-                Some(Ok(page)) => page,
-                Some(Err(error)) => return Err(request::failure(&error, &what, &self.denied())),
-                None => return Err(request::no_answer(&what)),
-            };
+            let page = request::list_metadata(&self.client, &self.namespace, &params, &what, &self.denied()).await?;
             let names = page.items.into_iter().map(|secret| secret.name_any());
             keys.extend(names.filter(|name| name.starts_with(prefix)).map(StoreKey::verbatim));
             if keys.len() > MAX_NAMES {

@@ -154,7 +154,7 @@ impl Store for Local {
             exact: true,
             content_type: false,
             tags: false,
-            max_value: 1 << 20,
+            max_value: 1 << 19,
             ignores_case: false,
         }
     }

@@ -94,15 +94,17 @@ impl FaultProxy {
         *self.serving.lock().unwrap() = Some(handle);
     }
 
-    /// Puts a fault in the way, or takes it away. Connections that are open end.
+    /// Puts a fault in the way, or takes it away. What goes down ends its connections.
     pub async fn fault(&self, fault: Option<Fault>) {
         let down = fault == Some(Fault::Down);
         *lock(&self.way.fault) = fault;
-        let serving = self.serving.lock().unwrap().take();
-        if let Some(handle) = serving {
-            handle.shutdown();
-        }
         if down {
+            if let Some(handle) = self.serving.lock().unwrap().take() {
+                handle.shutdown();
+            }
+            return;
+        }
+        if self.serving.lock().unwrap().is_some() {
             return;
         }
         for _ in 0..100 {

@@ -17,3 +17,4 @@ mod vault_values;
 
 suite::every_case!(openbao, crate::suite::subjects::openbao::OpenBao);
 suite::every_case!(kubernetes_secrets, crate::suite::subjects::kubernetes::Kubernetes);
+suite::every_case!(local_values, crate::suite::subjects::local::Local);

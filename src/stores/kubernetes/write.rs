@@ -5,7 +5,6 @@ use std::{borrow::Cow, collections::BTreeMap};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api,
     api::{DeleteParams, ListParams, ObjectMeta, PartialObjectMeta, PostParams, Preconditions},
     core::Request,
 };
@@ -13,13 +12,13 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use zeroize::Zeroizing;
 
 use super::{
-    CREDENTIALS, Kubernetes, NEVER, SELECTOR,
+    CREDENTIALS, Kubernetes, NEVER, SELECTOR, answer,
     request::{self, Changed},
 };
 use crate::{
     naming::StoreKey,
     secret::SecretValue,
-    stores::{Failure, Metadata, Payload, Property, StoreError, VersionState, When, Write, Written, body, pace},
+    stores::{Failure, Metadata, Payload, Property, StoreError, VersionState, When, Write, Written, body},
 };
 
 /// Who writes, in `managedFields`.
@@ -82,7 +81,7 @@ impl Kubernetes {
                 (Changed::Made(metadata), _) => return Ok(Written::Version(version(&metadata, &what)?)),
                 (Changed::Missing, _) if current.is_none() => {
                     self.certain().await?;
-                    return Err(request::no_answer(&what));
+                    return Err(answer::no_answer(None, &what));
                 }
                 (_, When::Absent | When::Version(_)) => return Ok(Written::Conflict),
                 (_, When::Always) => {}
@@ -127,19 +126,12 @@ impl Kubernetes {
     /// A Secret's metadata, and nothing of its values. Its type is not among it: a selection tells.
     async fn look(&self, key: &StoreKey, what: &str) -> Result<Option<ObjectMeta>, StoreError> {
         request::check_name(key.as_str(), &what)?;
-        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &self.namespace);
         let params = ListParams::default().fields(&format!("metadata.name={key},{SELECTOR}"));
-        pace::request().await;
-        let found = match request::bounded(api.list(&params)).await {
-            Some(Ok(page)) => page.items.into_iter().next(),
-            Some(Err(error)) => return Err(request::failure(&error, &what, &self.denied())),
-            None => return Err(request::no_answer(&what)),
-        };
-        if let Some(found) = found {
+        let found = request::list_metadata(&self.client, &self.namespace, &params, &what, &self.denied()).await?;
+        if let Some(found) = found.items.into_iter().next() {
             return Ok(Some(found.metadata));
         }
         let path = request::collection::<Secret>(&self.namespace, &what)?;
-        pace::request().await;
         let hidden: Option<PartialObjectMeta<Secret>> =
             request::get_metadata(&self.client, &path, key.as_str(), &what, &self.denied()).await?;
         match hidden {
@@ -150,7 +142,6 @@ impl Kubernetes {
 
     /// The Secret as it is: what is replaced must say of which type it is. Its values are dropped at once.
     async fn current(&self, key: &StoreKey, what: &str) -> Result<Option<Secret>, StoreError> {
-        pace::request().await;
         let found = request::secret(&self.client, &self.namespace, key.as_str(), &what, &self.denied()).await?;
         let Some(mut secret) = found else { return Ok(None) };
         for value in secret.data.take().unwrap_or_default().into_values() {
@@ -211,7 +202,7 @@ fn manager() -> PostParams {
 
 fn version(metadata: &ObjectMeta, what: &str) -> Result<String, StoreError> {
     // Written it is: only the answer makes no sense.
-    metadata.resource_version.clone().ok_or_else(|| request::no_answer(&what))
+    metadata.resource_version.clone().ok_or_else(|| answer::no_answer(None, &what))
 }
 
 fn never(what: &str) -> StoreError {

@@ -68,7 +68,7 @@ pub async fn a_larger_one_is_refused(subject: &dyn Subject) -> Verdict {
     if !store.features().write {
         return CannotBe("read only");
     }
-    is_refused(subject, &vec![b'x'; store.features().max_value + 1], "bytes").await;
+    is_refused(subject, &vec![b'x'; store.features().max_value * 2], "").await;
     Holds
 }
 

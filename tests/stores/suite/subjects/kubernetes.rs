@@ -41,9 +41,9 @@ pub struct Kubernetes {
 }
 
 /// The rules of a documented role.
-fn rules(marker: &str) -> Value {
-    let role: Role = serde_saphyr::from_str(documented(marker)).unwrap();
-    json!(role.rules)
+fn rules(markers: &[&str]) -> Value {
+    let role = |marker: &&str| serde_saphyr::from_str::<Role>(documented(marker)).unwrap().rules.unwrap();
+    json!(markers.iter().flat_map(role).collect::<Vec<_>>())
 }
 
 impl Kubernetes {
@@ -61,8 +61,8 @@ impl Kubernetes {
             { "apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"] },
         ]);
         let roles = [
-            ("reader", Some(rules("kubernetes reader"))),
-            ("writer", Some(rules("kubernetes writer"))),
+            ("reader", Some(rules(&["kubernetes reader"]))),
+            ("writer", Some(rules(&["kubernetes reader", "kubernetes writer"]))),
             ("get-only", Some(get_only)),
             ("powerless", None),
         ];

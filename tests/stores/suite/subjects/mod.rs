@@ -1,6 +1,7 @@
 //! The stores that the suite runs against.
 
 pub mod kubernetes;
+pub mod local;
 pub mod openbao;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
