@@ -42,7 +42,8 @@ pub async fn resolve_from(
     }
 }
 
-async fn ask(layers: &Layers, read: &Read, access: &Access<'_>) -> Answer {
+/// One question to a store.
+pub(crate) async fn ask(layers: &Layers, read: &Read, access: &Access<'_>) -> Answer {
     match read {
         Read::Key(key, version) => match layers.get(key, version.as_deref(), access).await {
             Ok(Some(stored)) => Answer::Present(Some(stored)),
@@ -82,7 +83,7 @@ pub fn state_of(answer: &Answer) -> Option<State> {
 }
 
 /// Stores list in no particular order; another order is no change.
-fn sorted(keys: &Arc<Vec<StoreKey>>) -> Arc<Vec<StoreKey>> {
+pub(crate) fn sorted(keys: &Arc<Vec<StoreKey>>) -> Arc<Vec<StoreKey>> {
     if keys.is_sorted() {
         return keys.clone();
     }

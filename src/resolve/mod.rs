@@ -17,7 +17,9 @@ use std::{
     time::Duration,
 };
 
-pub use check::{Policy, check, required_keys};
+pub use check::{Policy, check, deliverable, required_keys, target_key};
+pub(crate) use locate::owners;
+pub use property::BARE;
 use walk::Walk;
 
 use crate::{
