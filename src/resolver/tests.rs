@@ -120,7 +120,7 @@ async fn names_that_meet_in_one_variable_are_an_error() {
 #[tokio::test]
 async fn what_production_would_refuse_is_refused_here() {
     let folder = Folder::new();
-    let entries = "  - { key: E, secretRef: { name: empty } }\n  - { key: J, secretRef: { name: json, property: a.b } }\n  - { key: N, secretRef: { name: json, property: c } }\n  - { key: O, secretRef: { name: none, optional: true } }\n  - { key: X, secretRef: { name: text, decode: Base64 } }\n  - { key: P, value: \"30\" }\n";
+    let entries = "  - { key: E, secretRef: { name: empty } }\n  - { key: J, secretRef: { name: json, property: a.b } }\n  - { key: M, secretRef: { name: json, property: c } }\n  - { key: O, secretRef: { name: none, optional: true } }\n  - { key: X, secretRef: { name: text, decode: Base64 } }\n  - { key: P, value: \"30\" }\n";
     let variables = [
         ("ACME_CORP__EMPTY", ""),
         ("ACME_CORP__JSON", r#"{"a":{"b":"canary-b"}}"#),
@@ -132,7 +132,7 @@ async fn what_production_would_refuse_is_refused_here() {
     assert_eq!(text(&resolver, "P").await.unwrap(), "31");
     for (key, reason) in [
         ("E", Reason::SecretEmpty),
-        ("N", Reason::PropertyNotFound),
+        ("M", Reason::PropertyNotFound),
         ("O", Reason::SecretNotFound),
         ("X", Reason::PropertyNotFound),
     ] {
