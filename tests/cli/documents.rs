@@ -25,6 +25,7 @@ fn the_two_minute_path() {
 #[test]
 fn the_examples_run() {
     let folder = std::path::Path::new(crate::laptop::BINARY).with_file_name("examples");
+    assert!(folder.join("get_config").exists(), "the examples are not built: cargo build --examples");
     let laptop = Laptop::new().set("ACME__DB_PASSWORD", "canary-example");
     laptop.reference(&["{ key: DB_PASSWORD, secretRef: { name: db-password } }", "{ key: TIMEOUT, value: \"30\" }"]);
     let program = folder.join("get_config");

@@ -20,6 +20,7 @@ mod leaks;
 mod lifecycle;
 mod logins;
 mod outages;
+mod parity;
 mod refresh;
 mod refusals;
 mod resolution;
