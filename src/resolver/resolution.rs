@@ -11,7 +11,7 @@ use super::{
     stores::{ACCESS, Configured, is_store_wide},
 };
 use crate::{
-    api::{DataEntry, Layout, NameStyle, Reason, SecretRef, SecretReferenceSpec, Tenancy},
+    api::{Layout, NameStyle, Reason, SecretRef, SecretReferenceSpec, Tenancy},
     naming::{Org, Scheme},
     nearest::nearest,
     operator::{reading, tenancy},
@@ -269,10 +269,10 @@ impl Resolver {
     /// The first entry that is missing everywhere: every place looked, and where to put it.
     fn nowhere(&self, work: &Work<'_>) -> Option<String> {
         let local = self.local.as_ref()?;
-        let (entry, secret) = work.missing()?;
+        let (key, secret) = work.missing()?;
         let owners = owners(&work.tenant, secret.scope.unwrap_or_default());
         let variables: Vec<String> = owners.iter().map(|owner| variable(owner, &secret.name)).collect();
-        let keys = work.keys(secret);
+        let keys = work.keys(&secret);
         let first = variables.first()?;
         let (store, create) = match (work.store, &work.out) {
             (Some(store), None) => (
@@ -288,7 +288,7 @@ impl Resolver {
         let file = &local.path;
         Some(format!(
             "{}: {} found nowhere: {} is neither in the environment nor in {file}, {store}: put {first}=... into {file}{create}",
-            entry.key,
+            key,
             secret.name,
             variables.join(" or "),
         ))
@@ -344,17 +344,22 @@ impl Work<'_> {
         }
     }
 
-    /// The first entry whose secret is certainly in no scope that it may be in.
-    fn missing(&self) -> Option<(&DataEntry, &SecretRef)> {
-        let secrets = self.spec.data().iter().filter_map(|entry| Some((entry, entry.secret_ref.as_ref()?)));
-        let (mut optional, mut needed): (Vec<_>, Vec<_>) = secrets
+    /// The first secret, with what asks for it, that is certainly in no scope that it may be in; one that must be there
+    /// before one that need not.
+    fn missing(&self) -> Option<(String, SecretRef)> {
+        let extracts = self.spec.data_from().iter().enumerate().filter_map(|(index, source)| {
+            let name = source.extract.as_ref()?.name.clone();
+            Some((format!("spec.dataFrom[{index}].extract"), SecretRef { name, ..SecretRef::default() }))
+        });
+        let data = self.spec.data().iter().filter_map(|entry| Some((entry.key.clone(), entry.secret_ref.clone()?)));
+        let (optional, needed): (Vec<_>, Vec<_>) = extracts
+            .chain(data)
             .filter(|(_, secret)| {
                 let reads = self.reads(secret);
                 reads.iter().all(|read| matches!(self.answers.get(read), Some(Answer::Absent)))
             })
             .partition(|(_, secret)| secret.optional.unwrap_or_default());
-        needed.append(&mut optional);
-        needed.into_iter().next()
+        needed.into_iter().chain(optional).next()
     }
 
     pub(super) fn reads(&self, secret: &SecretRef) -> Vec<Read> {

@@ -101,6 +101,11 @@ async fn missing_everywhere_names_the_key_every_place_and_where_to_put_it() {
     }
     assert_eq!(error.hint.as_deref(), Some("did you mean db-passwrod?"));
     assert!(!format!("{error:?}").contains("canary"));
+    let whole = "spec:\n  storeRef: { name: s }\n  dataFrom: [{ extract: { name: database } }]\n";
+    let whole = REFERENCE.split_once("spec:").unwrap().0.to_owned() + whole;
+    let (extracts, _) = offline(&folder, &[], "", Configuration::parse("app.yaml", &whole).unwrap());
+    let error = text(&extracts, "username").await.unwrap_err();
+    assert!(error.message.contains("extract: database found nowhere: ACME_CORP__DATABASE or"), "{error}");
     let unknown = text(&resolver, "PX").await.unwrap_err();
     assert!(unknown.message.contains("did you mean PW?"), "{unknown}");
 }

@@ -12,6 +12,7 @@ mod harness;
 mod adoption;
 mod conflicts;
 mod drift;
+mod explain;
 mod fallback;
 mod health;
 mod kubernetes_store;
