@@ -18,6 +18,7 @@
 mod configuration;
 mod entry;
 mod local;
+mod missing;
 mod resolution;
 mod seeds;
 mod stores;

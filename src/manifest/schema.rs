@@ -147,7 +147,7 @@ fn object(schema: &Value, fields: &Map<String, Value>, path: &str, found: &mut F
     let dropped =
         |name: &str, value: &Value| value.is_null() && schema_of(name).is_some_and(|schema| schema["nullable"] != true);
     for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        if !fields.get(required).is_some_and(|value| !dropped(required, value)) {
+        if fields.get(required).is_none_or(|value| dropped(required, value)) {
             found.push((join(path, required), "is required".to_owned()));
         }
     }

@@ -83,7 +83,7 @@ pub fn state_of(answer: &Answer) -> Option<State> {
 }
 
 /// Stores list in no particular order; another order is no change.
-pub(crate) fn sorted(keys: &Arc<Vec<StoreKey>>) -> Arc<Vec<StoreKey>> {
+fn sorted(keys: &Arc<Vec<StoreKey>>) -> Arc<Vec<StoreKey>> {
     if keys.is_sorted() {
         return keys.clone();
     }

@@ -19,7 +19,6 @@ use std::{
 
 pub use check::{Policy, check, deliverable, required_keys, target_key};
 pub(crate) use locate::owners;
-pub use property::BARE;
 use walk::Walk;
 
 use crate::{

@@ -291,6 +291,37 @@ async fn operator_and_laptop_give_the_same_answer() {
     world.done().await;
 }
 
+/// What was plain and is a secret now leaves nothing behind, on either side.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plain_entry_that_becomes_a_secret_leaves_nothing_behind() {
+    let world = World::new().await;
+    let (old, new) = (plant("plain"), plant("secret"));
+    world.bao.put("acme--key", json!({ "value": new })).await;
+    world.reference("app", json!({ "data": [{ "key": "K", "value": old }] })).await;
+    world.acme.until_data("app", &json!({ "K": old })).await;
+    world.reference("app", json!({ "data": [{ "key": "K", "secretRef": { "name": "key" } }] })).await;
+    world.acme.until_data("app", &json!({ "K": new })).await;
+    let everything =
+        format!("{:?} {:?}", world.acme.get("SecretReference", "app").await, world.acme.get("Secret", "app").await,);
+    assert!(!everything.contains(&old), "{everything}");
+    let both = json!({
+        "apiVersion": "secretref.dev/v1alpha1", "kind": "SecretReference", "metadata": { "name": "app" },
+        "spec": world.spec(json!({ "data": [{ "key": "K", "value": old, "secretRef": { "name": format!("acme--{old}") } }] })),
+    });
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("both-{}.yaml", unique()));
+    std::fs::write(&file, both.to_string()).unwrap();
+    for command in ["check", "render", "podspec"] {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_secretref"));
+        run.arg(command).arg("-f").arg(&file).current_dir(env!("CARGO_TARGET_TMPDIR"));
+        let out = tokio::task::block_in_place(|| run.output().unwrap());
+        assert_eq!(out.status.code(), Some(1), "{command}: {out:?}");
+        let said = String::from_utf8([out.stdout, out.stderr].concat()).unwrap();
+        assert!(said.contains("spec.data[0]") && !said.contains(&old), "{command}: {said}");
+    }
+    std::fs::remove_file(&file).unwrap();
+    world.done().await;
+}
+
 #[derive(Debug, PartialEq)]
 enum Answer {
     /// As a Secret holds it, in base64, and its type.

@@ -166,7 +166,7 @@ mod tests {
         ]);
         // The longest form decides where pieces end: the value is put across every such place.
         let patterns = Patterns::new(&secrets).unwrap();
-        for shift in 0..40 {
+        for shift in [0, 1, 7, 19, 20, 21, 33] {
             let before = "x".repeat(PIECE + patterns.longest - 20 - 2) + "\n\n";
             let text = format!("{before}{}canary-\nvalue\nend canary-\n", " ".repeat(shift));
             std::fs::write(&file, text).unwrap();
