@@ -4,6 +4,7 @@ pub mod api;
 pub mod audit;
 pub mod cli;
 pub mod naming;
+pub mod notify;
 pub mod operator;
 pub mod refresh;
 pub mod resolve;

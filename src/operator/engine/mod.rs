@@ -5,12 +5,14 @@ mod adopt;
 mod binding;
 mod dispatch;
 mod health;
+mod notified;
 mod observe;
 mod outcome;
 mod stores;
 
 use binding::Known;
 pub use binding::Live;
+use notified::Notices;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
@@ -37,6 +39,7 @@ use super::{
 };
 use crate::{
     api::{Capabilities, Reason},
+    notify::{Directory, Hashes},
     refresh::{KeyTable, Now},
     resolve::Problem,
     stores::layers::{Cache, Layers},
@@ -70,6 +73,10 @@ pub struct Parts {
     pub tenant_hosts: Option<Vec<String>>,
     /// What stands in audit events for the operator itself.
     pub requester: Arc<str>,
+    /// Which stores there are, for whoever takes notifications.
+    pub directory: Arc<Directory>,
+    /// Hashes of what notifications name.
+    pub hashes: Hashes,
     /// How many watches will say that they have listed.
     pub watches: usize,
 }
@@ -87,6 +94,7 @@ pub struct Engine {
     targets: HashMap<ObjectKey, TargetMeta>,
     stores: HashMap<StoreName, StoreState>,
     table: KeyTable<ObjectKey>,
+    notices: Notices,
     queue: WorkQueue,
     timers: BTreeSet<(Instant, ObjectKey)>,
     follows: VecDeque<ObjectKey>,
@@ -126,6 +134,8 @@ struct Tracked {
     /// The uid of a target that went while it was synced.
     gone: Option<String>,
     repair: bool,
+    /// It is not polled for, and something that it stands on has changed.
+    behind: bool,
     /// It is in line for a patch that follows its store.
     follows: bool,
     /// It stands aside until its store has room.
@@ -173,6 +183,7 @@ impl Engine {
     /// An engine that knows nothing yet, and the way to tell it.
     pub fn new(parts: Parts, tell: mpsc::UnboundedSender<Message>) -> Self {
         let now = Instant::now();
+        let notices = Notices::new(parts.hashes.clone());
         Self {
             parts,
             tell,
@@ -184,6 +195,7 @@ impl Engine {
             targets: HashMap::new(),
             stores: HashMap::new(),
             table: KeyTable::default(),
+            notices,
             queue: WorkQueue::default(),
             timers: BTreeSet::new(),
             follows: VecDeque::new(),
@@ -233,6 +245,7 @@ impl Engine {
             Message::Keeper(name, era, news) => self.keeper(&name, &era, news),
             Message::StoreStatus(name, era, written) => self.store_status_written(&name, &era, written),
             Message::Polled(name, era, read, state) => self.polled(&name, &era, &read, state),
+            Message::Notified(seen) => self.notified(seen),
             Message::Synced(outcome) => self.synced(*outcome),
             Message::Followed(outcome) => self.followed(*outcome),
         }
@@ -274,6 +287,7 @@ impl Engine {
         self.timers.clear();
         self.follows.clear();
         self.table = KeyTable::default();
+        self.notices.stop();
         for store in self.stores.values_mut() {
             store.close();
         }

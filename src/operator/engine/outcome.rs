@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Engine, Standing};
+use super::{Engine, Standing, notified::poll_interval};
 use crate::{
     api::Reason,
     operator::{
@@ -78,12 +78,12 @@ impl Engine {
             return;
         }
         let interval = tracked.model.spec().map(|s| s.refresh_interval()).unwrap_or_default();
-        if outcome.reads.is_empty() || interval.is_zero() {
+        if outcome.reads.is_empty() {
             self.table.unsubscribe(key, now);
             return;
         }
         let uid = state.object.uid.clone();
-        let interval = interval.max(state.object.settings.min_refresh_interval);
+        let interval = poll_interval(interval, state.object.settings.min_refresh_interval);
         self.table.subscribe(key, &uid, outcome.reads.clone(), interval, |_| false, now);
         for doubted in &outcome.doubted {
             self.table.assume_present(&uid, doubted);
@@ -179,9 +179,12 @@ impl Engine {
         if !failed {
             state.last_success = Some(jiff::Timestamp::now());
         }
+        let told = self.answers_news(name, &uid, read, &answer);
         for key in self.table.observe(&uid, read, answer, Self::now()) {
-            // Trouble with one key is told by a sync, whoever adopted what.
-            if failed { self.enqueue(&key, Class::Rest) } else { self.on_news(&key) }
+            self.hear(&key, failed);
+        }
+        if told {
+            self.tell_those_behind(&uid, read);
         }
     }
 
