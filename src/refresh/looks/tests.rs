@@ -33,11 +33,11 @@ fn looks(reads: &[Read], now: Instant) -> Looks {
 /// The seconds at which a key is read, when nothing ever is newer.
 fn times(looks: &mut Looks, start: Instant, until: u64, newer: impl Fn(usize) -> bool) -> Vec<u64> {
     let mut times = Vec::new();
-    for tenth in 0..until * 10 {
+    for tenth in 0..u32::try_from(until).unwrap() * 10 {
         let now = start + tenth * SECOND / 10;
         for read in looks.take_due(9, now) {
             looks.answered(&read, newer(times.len()), false, now);
-            times.push(tenth);
+            times.push(u64::from(tenth));
         }
     }
     times
