@@ -19,6 +19,7 @@ mod leadership;
 mod leaks;
 mod lifecycle;
 mod logins;
+mod notifications;
 mod outages;
 mod refresh;
 mod refusals;
