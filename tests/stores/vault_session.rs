@@ -88,6 +88,24 @@ async fn a_short_life_is_renewed_and_then_replaced_without_a_failed_read() {
 }
 
 #[tokio::test]
+async fn a_thousand_reads_at_once_and_over_a_renewal_cost_one_login() {
+    let bao = bao("renewal").await;
+    let parameters = json!({ "token_policies": ["reader"], "token_ttl": "24s", "token_max_ttl": "1h" });
+    let (role, secret) = bao.app_role(parameters).await;
+    let store = bao.with(bao.settings(by_role(&role)), &[("secret-id", &secret)]);
+    let wanted = key("acme--a");
+    let thousand = || futures::future::join_all((0..1000).map(|_| store.get(&wanted, None)));
+    assert!(thousand().await.into_iter().all(|read| read.unwrap().is_some()));
+    tokio::time::sleep(store.maintain().await.unwrap()).await;
+    let (reads, next) = tokio::join!(thousand(), store.maintain());
+    assert!(reads.into_iter().all(|read| read.unwrap().is_some()));
+    assert!(next.unwrap() > Duration::from_secs(6), "it was renewed");
+    assert_eq!((store.logins(), bao.asked("update", "auth/approle/login")), (1, 1));
+    assert_eq!(bao.asked("update", "auth/token/renew-self"), 1);
+    assert_eq!(bao.asked("read", "secret/data/acme--a"), 2000);
+}
+
+#[tokio::test]
 async fn without_upkeep_an_expired_session_is_replaced() {
     let bao = bao("expired").await;
     let parameters = json!({ "token_policies": ["reader"], "token_ttl": "1s", "token_max_ttl": "1s" });

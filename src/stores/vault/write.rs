@@ -173,7 +173,7 @@ impl Vault {
         if rights.is_none_or(|rights| rights.iter().any(|r| r == "update" || r == "root")) {
             return Ok(());
         }
-        let line = self.line(Some("metadata"), key.as_str(), "\"create\", \"update\", \"read\"");
+        let line = self.line(Some("metadata"), key.as_str(), "\"read\", \"update\"");
         Err(StoreError::new(Failure::Denied, format!("{what} with tags failed: {line}")))
     }
 
@@ -192,7 +192,7 @@ impl Vault {
         if reply.status.is_success() {
             return Ok(());
         }
-        let line = self.line(Some("metadata"), key.as_str(), "\"create\", \"update\", \"read\"");
+        let line = self.line(Some("metadata"), key.as_str(), "\"read\", \"update\"");
         Err(wire::refusal(&reply, &what, &line))
     }
 }

@@ -32,7 +32,8 @@ impl History {
     /// The latest version, with what belongs to the key; `None`: it has none.
     pub fn latest(&self) -> Option<stores::Metadata> {
         let mut latest = self.versions.get(&self.current_version)?.metadata(self.current_version);
-        latest.updated = self.updated_time.or(latest.updated);
+        // Not every server counts a deletion as an update.
+        latest.updated = self.updated_time.max(latest.updated);
         latest.tags = self.custom_metadata.clone().unwrap_or_default();
         Some(latest)
     }
