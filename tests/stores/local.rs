@@ -168,7 +168,7 @@ async fn a_file_that_is_none() {
     error(store.probe().await, Failure::Misconfigured, "cannot be read");
     fs::remove_dir(folder.file()).unwrap();
     folder.write("ACME__A=canary-1\n");
-    fs::set_permissions(folder.file(), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(folder.file(), fs::Permissions::from_mode(0o000)).unwrap();
     if File::open(folder.file()).is_err() {
         error(store.probe().await, Failure::Misconfigured, "cannot be read");
     }
