@@ -167,6 +167,12 @@ async fn tags_are_custom_metadata() {
     assert_eq!(store.set(&key("acme--a"), &conflict).await.unwrap(), Written::Conflict);
     assert_eq!(of().await, tags([]));
 
+    // A key whose metadata wants a condition, too.
+    bao.must(Method::POST, "secret/metadata/acme--b", json!({ "metadata_cas_required": true })).await;
+    store.set(&key("acme--b"), &tagged(plain("canary-1"), [("owner", "payments")])).await.unwrap();
+    store.set(&key("acme--b"), &tagged(plain("canary-2"), [("owner", "billing")])).await.unwrap();
+    assert_eq!(store.metadata(&key("acme--b")).await.unwrap().unwrap().tags, tags([("owner", "billing")]));
+
     // A login that may not set them is told before anything is written.
     bao.policy("untagged", r#"path "secret/data/*" { capabilities = ["create", "update", "read"] }"#).await;
     let other = bao.with_token(&bao.token(json!({ "policies": ["untagged"] })).await);

@@ -12,6 +12,8 @@ use crate::stores::{self, VersionState};
 pub(in crate::stores::vault) struct History {
     /// 0: there is none.
     pub current_version: u64,
+    /// Of the metadata itself; OpenBao's.
+    pub current_metadata_version: Option<u64>,
     updated_time: Option<Timestamp>,
     custom_metadata: Option<BTreeMap<String, String>>,
     versions: Option<BTreeMap<u64, Version>>,
