@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use k8s_openapi::{
     ByteString,
     api::{
-        core::v1::{ConfigMap, Namespace, Secret, ServiceAccount},
+        core::v1::{ConfigMap, Namespace, ResourceQuota, Secret, ServiceAccount},
         rbac::v1::Role,
     },
 };
@@ -254,6 +254,30 @@ async fn a_right_or_a_namespace_that_is_missing() {
     assert!(matches!(failed.failure, Failure::Misconfigured | Failure::Denied), "its own rights may be gone: {failed}");
     let patch = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
     place.api::<ConfigMap>().patch("x", &PatchParams::default(), &patch).await.unwrap();
+}
+
+/// What refuses the Secret and not the account is not called a missing right.
+#[tokio::test]
+async fn a_quota() {
+    let place = Place::new("quota").await;
+    let store = writer(&place).await;
+    put(&*store, "acme--a", "canary-1").await;
+    let quota = json!({ "metadata": { "name": "few" }, "spec": { "hard": { "count/secrets": "1" } } });
+    place.create::<ResourceQuota>(quota).await;
+    let plain = write(single("canary-2"), When::Always);
+    eventually("the quota holds", || async {
+        store.set(&key("acme--b"), &plain).await.is_err() || {
+            store.delete(&key("acme--b")).await.unwrap();
+            false
+        }
+    })
+    .await;
+    error(store.set(&key("acme--b"), &plain).await, Failure::Misconfigured, "the quota of the namespace");
+    assert_eq!(
+        put(&*store, "acme--a", "canary-2").await,
+        store.metadata(&key("acme--a")).await.unwrap().unwrap().version.unwrap()
+    );
+    place.end().await;
 }
 
 /// What a single value looks like to who reads it.

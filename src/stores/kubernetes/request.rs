@@ -116,8 +116,29 @@ pub(in crate::stores) async fn change(
             Ok(Changed::Missing)
         }
         Some(Err(kube::Error::Api(status))) if status.code == 409 => Ok(Changed::Conflict),
+        Some(Err(kube::Error::Api(status))) if refused(&status).is_some() => {
+            let why = refused(&status).unwrap_or_default();
+            Err(StoreError::new(Failure::Misconfigured, format!("{what} failed: {why}")))
+        }
         Some(Err(error)) => Err(failure(&error, what, denied)),
         None => Err(no_answer(what)),
+    }
+}
+
+/// Whether it is the object that is refused, not who sent it.
+fn refused(status: &kube::core::Status) -> Option<&'static str> {
+    let said = |text: &str| status.message.contains(text);
+    match status.code {
+        413 | 422 => Some(
+            "the API server refuses such a Secret: check that it is not immutable, has the keys of its type, and is below 1 MiB",
+        ),
+        403 if said("exceeded quota") => {
+            Some("the quota of the namespace is used up: raise it, or delete Secrets that nobody needs")
+        }
+        400 | 403 if said("admission webhook") || said("ValidatingAdmissionPolicy") => {
+            Some("an admission policy of the cluster refuses it: except the store's namespace from it")
+        }
+        _ => None,
     }
 }
 
@@ -180,10 +201,6 @@ pub(in crate::stores) fn failure(error: &kube::Error, what: &impl fmt::Display, 
                 let wait = (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)));
                 (Failure::RateLimited(wait), "the API server asks to slow down: look at its flow control")
             }
-            413 | 422 => (
-                Failure::Misconfigured,
-                "the API server refuses such a Secret: check that it is not immutable, has the keys of its type, and is below 1 MiB",
-            ),
             400..500 => (Failure::Misconfigured, "the API server does not know such a request: check its address"),
             _ => (Failure::Unavailable, "the API server has an error of its own: look into its log"),
         },
