@@ -8,12 +8,18 @@ mod env;
 #[path = "../fakes/fault_proxy.rs"]
 mod fault_proxy;
 mod kubernetes;
+mod kubernetes_writes;
+mod local;
 mod strange;
 mod suite;
 mod vault_auth;
 mod vault_failures;
+mod vault_plain;
 mod vault_session;
 mod vault_values;
+mod vault_wrapped;
+mod vault_writes;
+mod writes;
 
 suite::every_case!(openbao, crate::suite::subjects::openbao::OpenBao);
 suite::every_case!(kubernetes_secrets, crate::suite::subjects::kubernetes::Kubernetes);
