@@ -151,7 +151,10 @@ fn no_answer(error: reqwest::Error, what: &impl fmt::Display) -> StoreError {
     let (mut tls, mut cause, mut source) = (false, String::new(), error.source());
     while let Some(e) = source {
         cause = e.to_string();
-        tls |= cause.contains("certificate") || cause.contains("tls") || cause.contains("InvalidContentType");
+        // Cut off in the middle, TLS was fine; the library then adds where to read on about itself.
+        let broke = cause.find("close_notify").map(|at| cause.truncate(at + "close_notify".len())).is_some();
+        tls |= !broke
+            && (cause.contains("certificate") || cause.contains("tls") || cause.contains("InvalidContentType"));
         source = e.source();
     }
     cause.truncate(cause.char_indices().nth(200).map_or(cause.len(), |(at, _)| at));

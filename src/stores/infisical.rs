@@ -8,17 +8,15 @@
 //! environment and the root folder are known to be there. A list is never certain: of what does not exist it is empty.
 
 mod api;
+mod list;
 mod login;
+mod look;
 mod place;
 mod session;
 mod wire;
 mod write;
 
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use reqwest::{Method, StatusCode};
@@ -31,18 +29,11 @@ use super::{
     http::{Http, Reply},
 };
 use crate::{api as settings, api::Capabilities, naming::StoreKey};
-use api::{Generation, Lists};
+use api::Generation;
 use place::{Place, Root};
 use session::Session;
 use wire::Missing;
 
-/// For so long environment and root folder are taken to be there. Each probe looks at them, too.
-const TRUSTED: Duration = Duration::from_secs(60);
-/// Names, and folders, that a list reads.
-const MAX_NAMES: usize = 10_000;
-const MAX_FOLDERS: usize = 1_000;
-/// A name that is asked for to see what the identity may do. It is never to be created.
-const PROBED: &str = "SECRETREF_PROBE";
 /// What a role needs to read.
 const READ: &str = "Secrets: Describe and Read Value (on older servers Read)";
 
@@ -116,52 +107,6 @@ impl Infisical {
         StoreError::new(Failure::Denied, format!("{what} failed: the server keeps the value back, since {grant}"))
     }
 
-    /// Makes sure that a missing folder is one in an environment and a root folder that are there.
-    async fn certain(&self) -> Result<(), StoreError> {
-        let mut seen = self.seen.lock().await;
-        if !seen.is_some_and(|at| at.elapsed() < TRUSTED) {
-            let begun = Instant::now();
-            self.look_at_root().await?;
-            *seen = Some(begun);
-        }
-        Ok(())
-    }
-
-    /// Looks for environment and root folder. Every member of the project may list folders.
-    async fn look_at_root(&self) -> Result<(), StoreError> {
-        let what = format!("looking at folder {} of environment {}", self.root.path(), self.environment);
-        let member = "the identity may not list folders: give it a role in the project (Viewer, or one that may read secrets)";
-        let parent = self.root.parent();
-        let reply = self.list_folders(parent.map_or("/", |(parent, _)| parent), &what).await?;
-        if reply.status != StatusCode::OK {
-            return Err(wire::refusal(&reply, &what, member));
-        }
-        let folders = wire::parse::<wire::Folders>(&reply, &what)?.folders;
-        match parent {
-            Some((_, name)) if folders.iter().any(|folder| folder.name == name) => Ok(()),
-            Some(_) => Err(StoreError::new(
-                Failure::Misconfigured,
-                format!("{what} failed: it is not there: create it, or correct spec.provider.infisical.rootPath"),
-            )),
-            None if !folders.is_empty() => Ok(()),
-            // No folder at all is said of an environment that is new; of one that is not there a read says so.
-            None => self.may_read("/", &what).await.map(|_| ()),
-        }
-    }
-
-    /// Whether the identity may read in a folder, as far as a name that is not there can tell.
-    async fn may_read(&self, folder: &str, what: &str) -> Result<bool, StoreError> {
-        let reply = self.get_secret(folder, PROBED, &[("viewSecretValue", "false")], what).await?;
-        match reply.status {
-            StatusCode::OK => Ok(true),
-            StatusCode::NOT_FOUND if wire::missing(&reply, folder, PROBED) == Missing::Secret => Ok(true),
-            _ => match wire::refusal(&reply, &what, &self.grant(READ, folder)) {
-                error if error.failure == Failure::Denied && reply.status == StatusCode::FORBIDDEN => Ok(false),
-                error => Err(error),
-            },
-        }
-    }
-
     /// Reads what `query` asks of a key; `None`: certainly not there.
     async fn read(&self, place: &Place, query: &[(&str, &str)], what: &str) -> Result<Option<Reply>, StoreError> {
         let reply = self.get_secret(&place.folder, &place.name, query, what).await?;
@@ -176,24 +121,6 @@ impl Infisical {
         }
     }
 
-    /// Names in folders, each with its imports, from one folder on.
-    async fn walk(&self, start: String, what: &str) -> Result<Vec<StoreKey>, StoreError> {
-        let (mut folders, mut keys, mut read) = (VecDeque::from([start]), Vec::new(), 0);
-        while let Some(folder) = folders.pop_front() {
-            read += 1;
-            let reply = self.list_secrets(&folder, Lists::Names, what).await?;
-            let listed: wire::Listed<'_> = self.answer(&reply, &folder, what)?;
-            keys.extend(listed.merged().keys().filter_map(|name| self.root.key(&folder, name)));
-            let reply = self.list_folders(&folder, what).await?;
-            let inside: wire::Folders = self.answer(&reply, &folder, what)?;
-            folders.extend(inside.folders.iter().map(|f| format!("{}/{}", folder.trim_end_matches('/'), f.name)));
-            if keys.len() > MAX_NAMES || read + folders.len() > MAX_FOLDERS {
-                return Err(too_many(what));
-            }
-        }
-        Ok(keys)
-    }
-
     fn answer<'a, T: serde::Deserialize<'a>>(
         &self,
         reply: &'a Reply,
@@ -203,16 +130,6 @@ impl Infisical {
         match reply.status {
             StatusCode::OK => wire::borrowed(reply, &what),
             _ => Err(wire::refusal(reply, &what, &self.grant(READ, folder))),
-        }
-    }
-
-    async fn health(&self) -> Result<(), StoreError> {
-        let what = "asking for the server's health";
-        let reply = self.session.ask_openly(self.session.url(["api", "status"])?, &what).await?;
-        match reply.status {
-            StatusCode::OK if wire::is_own(&reply) => Ok(()),
-            StatusCode::OK => Err(wire::nonsense(&what)),
-            _ => Err(wire::refusal(&reply, &what, "something in front of it does not let requests through")),
         }
     }
 }
@@ -266,29 +183,7 @@ impl Store for Infisical {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<StoreKey>, StoreError> {
-        let what = format!("listing {prefix}*");
-        let folder = self.root.folder(prefix.rfind('/').map_or("", |at| &prefix[..at])).ok_or_else(|| {
-            StoreError::new(Failure::Misconfigured, format!("{what} failed: no folder is called so: correct the prefix"))
-        })?;
-        let reply = self.list_secrets(&folder, Lists::NamesBelow, &what).await?;
-        let listed: wire::Listed<'_> = self.answer(&reply, &folder, &what)?;
-        let mut keys = if listed.has_imports() {
-            // A list of many folders does not say which of them imports a name.
-            self.walk(folder, &what).await?
-        } else {
-            let key = |secret: &wire::Secret<'_>| {
-                self.root.key(secret.secret_path.as_deref().unwrap_or(&folder), &secret.secret_key)
-            };
-            listed.secrets.iter().filter_map(key).collect()
-        };
-        if keys.len() > MAX_NAMES {
-            return Err(too_many(&what));
-        }
-        if keys.is_empty() {
-            self.certain().await?;
-        }
-        keys.retain(|key| key.as_str().starts_with(prefix));
-        Ok(keys)
+        self.names(prefix).await
     }
 
     async fn metadata(&self, key: &StoreKey) -> Result<Option<Metadata>, StoreError> {
@@ -332,27 +227,7 @@ impl Store for Infisical {
     }
 
     async fn probe(&self) -> Result<Capabilities, StoreError> {
-        self.health().await?;
-        let begun = Instant::now();
-        let looked = self.look_at_root().await;
-        *self.seen.lock().await = looked.is_ok().then_some(begun);
-        looked?;
-        let what = "looking at what the identity may read";
-        // Roles may be for each organisation: some right says enough.
-        let global = format!("{}/GLOBAL", self.root.path().trim_end_matches('/'));
-        let reads = self.may_read(self.root.path(), what).await?
-            || match self.get_secret(&global, PROBED, &[("viewSecretValue", "false")], what).await? {
-                reply if reply.status == StatusCode::NOT_FOUND => {
-                    wire::missing(&reply, &global, PROBED) != Missing::Other
-                }
-                reply => reply.status == StatusCode::OK,
-            };
-        if !reads {
-            let message = format!("{what} failed: {}", self.grant(READ, self.root.path()));
-            return Err(StoreError::new(Failure::Denied, message));
-        }
-        // Whether it may write is shown by a write alone.
-        Ok(Capabilities { get: true, list: true, write: false })
+        self.look().await
     }
 
     fn lists_changes(&self, keys: usize) -> bool {
@@ -360,32 +235,7 @@ impl Store for Infisical {
     }
 
     async fn changes(&self, keys: &[StoreKey]) -> Result<Option<HashMap<StoreKey, ChangeToken>>, StoreError> {
-        let what = "listing what has changed";
-        let mut folders: BTreeMap<String, HashMap<String, &StoreKey>> = BTreeMap::new();
-        for key in keys {
-            if let Some(place) = self.root.place(key.as_str()) {
-                folders.entry(place.folder).or_default().insert(place.name, key);
-            }
-        }
-        if folders.len() >= keys.len() {
-            return Ok(None);
-        }
-        let mut marks = HashMap::new();
-        for (folder, wanted) in folders {
-            let reply = self.list_secrets(&folder, Lists::Values, what).await?;
-            let listed: wire::Listed<'_> = match self.answer(&reply, &folder, what) {
-                Ok(listed) => listed,
-                // One reference that cannot be followed spoils a whole list: reads tell which.
-                Err(error) if error.failure == Failure::Denied => continue,
-                Err(error) => return Err(error),
-            };
-            for (name, secret) in listed.merged() {
-                if let (Some(key), Some(value)) = (wanted.get(&*name), secret.value()) {
-                    marks.insert((*key).clone(), self.marks.of(key, &value));
-                }
-            }
-        }
-        Ok(Some(marks))
+        self.marks_of(keys).await
     }
 
     async fn maintain(&self) -> Option<Duration> {
@@ -395,9 +245,4 @@ impl Store for Infisical {
     fn logins(&self) -> u64 {
         self.session.logins()
     }
-}
-
-fn too_many(what: &str) -> StoreError {
-    let message = format!("{what} failed: too many names or folders: use a longer prefix, or fewer folders");
-    StoreError::new(Failure::Misconfigured, message)
 }

@@ -55,11 +55,16 @@ pub fn store(fake: &FakeInfisical, identity: &Identity) -> Arc<dyn Store> {
     store_with(fake, identity, |_| {})
 }
 
-pub fn store_with(fake: &FakeInfisical, identity: &Identity, change: impl FnOnce(&mut api::Infisical)) -> Arc<dyn Store> {
-    let mut settings = settings(&fake.tls.address, by_secret());
+pub fn store_with(
+    fake: &FakeInfisical,
+    identity: &Identity,
+    change: impl FnOnce(&mut api::Infisical),
+) -> Arc<dyn Store> {
+    let mut settings = settings(&fake.address(), by_secret());
     change(&mut settings);
     plant(&identity.client_secret);
-    try_store(settings, Some(fake.tls.ca.clone()), credentials(&identity.client_id, &identity.client_secret)).unwrap()
+    try_store(settings, Some(fake.served.ca.clone()), credentials(&identity.client_id, &identity.client_secret))
+        .unwrap()
 }
 
 /// A ServiceAccount's token, and what it was asked for.
@@ -127,7 +132,7 @@ impl Lab {
         for release in RELEASES {
             let fake = FakeInfisical::start(release).await;
             let identity = fake.identity(Role::Admin);
-            let (settings, ca) = (settings(&fake.tls.address, by_secret()), fake.tls.ca.clone());
+            let (settings, ca) = (settings(&fake.address(), by_secret()), fake.served.ca.clone());
             let Identity { client_id, client_secret, .. } = identity;
             labs.push(Self::new(name, settings, Some(ca), &client_id, &client_secret, Some(fake)).await);
         }

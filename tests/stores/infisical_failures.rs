@@ -6,7 +6,10 @@ use secretref::stores::{Failure, Store};
 
 use crate::{
     env::{error, key},
-    fakes::infisical::{FakeInfisical, Fault, PROJECT, RELEASES, Release, Role},
+    fakes::{
+        infisical::{FakeInfisical, Fault, PROJECT, RELEASES, Release, Role},
+        tls::Line,
+    },
     infisical_env::{store, store_with, value},
 };
 
@@ -100,7 +103,8 @@ async fn rights_on_some_folders_only() {
         fake.put("/globex", "A", "canary-3");
         let store = store(&fake, &fake.identity(Role::In(vec!["/acme", "/GLOBAL"])));
         assert_eq!(value(store.get(&key("acme/A"), None).await.unwrap()), "canary-1");
-        let denied = error(store.get(&key("globex/A"), None).await, Failure::Denied, "environment dev, path /globex/**");
+        let denied =
+            error(store.get(&key("globex/A"), None).await, Failure::Denied, "environment dev, path /globex/**");
         assert!(denied.to_string().contains("Secrets: Describe and Read Value"), "{denied}");
         error(store.get(&key("globex/NONE"), None).await, Failure::Denied, "path /globex/**");
         assert!(store.probe().await.unwrap().get, "GLOBAL is enough");
@@ -178,7 +182,8 @@ async fn pinned_versions() {
 async fn keys_that_no_secret_has_are_not_asked_for() {
     let fake = fake(Release::Current).await;
     let store = store(&fake, &fake.identity(Role::Admin));
-    for name in ["", "/A", "acme/", "acme//A", "acme/../GLOBAL/A", "..", "a b/A", "acme/A?x=1", "acme/A%2e", "acmé/A"] {
+    for name in ["", "/A", "acme/", "acme//A", "acme/../GLOBAL/A", "..", "a b/A", "acme/A?x=1", "acme/A%2e", "acmé/A"]
+    {
         error(store.get(&key(name), None).await, Failure::Misconfigured, "no Infisical secret is called so");
         error(store.delete(&key(name)).await, Failure::Misconfigured, "no Infisical secret is called so");
     }
@@ -203,17 +208,19 @@ async fn answers_that_are_none() {
             (Fault::Page(401), Failure::Denied, "in front of the server"),
             (Fault::Page(403), Failure::Denied, "in front of the server"),
             (Fault::Page(302), Failure::Misconfigured, "redirects"),
-            (Fault::Cut, Failure::Unavailable, "the connection broke"),
         ] {
             fake.fault(Some(fault));
             error(store.get(&key("acme/A"), None).await, failure, part);
             error(store.get(&key("globex/A"), None).await, failure, part);
             error(store.list("acme/").await, failure, part);
             error(store.probe().await, failure, part);
-            error(store.changes(&["acme/A", "acme/B"].map(key)).await.map(|_| ()), failure, part)
-                ;
+            error(store.changes(&["acme/A", "acme/B"].map(key)).await, failure, part);
         }
         fake.fault(None);
+        fake.served.line(Line::Breaks);
+        error(store.get(&key("acme/A"), None).await, Failure::Unavailable, "the connection broke");
+        error(store.changes(&["acme/A", "acme/B"].map(key)).await, Failure::Unavailable, "the connection broke");
+        fake.served.line(Line::Good);
         assert!(store.get(&key("acme/A"), None).await.unwrap().is_some());
         assert_eq!(store.logins(), 1);
     }
@@ -224,13 +231,14 @@ async fn a_request_that_hangs_holds_up_nobody_else() {
     let fake = fake(Release::Current).await;
     let store = store(&fake, &fake.identity(Role::Viewer));
     assert!(store.get(&key("acme/A"), None).await.unwrap().is_some());
-    fake.fault(Some(Fault::Hang));
+    let before = fake.served.requests();
+    fake.served.line(Line::Hangs);
     let hanging = tokio::spawn({
         let store = store.clone();
         async move { store.get(&key("acme/A"), None).await }
     });
-    crate::env::eventually("it hangs", async || fake.asked("fault") == 1).await;
-    fake.fault(None);
+    crate::env::eventually("it hangs", async || fake.served.requests() > before).await;
+    fake.served.line(Line::Good);
     assert_eq!(value(store.get(&key("GLOBAL/A"), None).await.unwrap()), "canary-2");
     assert!(store.probe().await.unwrap().get);
     assert!(!hanging.is_finished());
@@ -261,10 +269,10 @@ async fn an_outage_and_its_end() {
     let fake = fake(Release::Current).await;
     let store = store(&fake, &fake.identity(Role::Viewer));
     assert!(store.get(&key("acme/A"), None).await.unwrap().is_some());
-    fake.tls.stop().await;
+    fake.served.stop().await;
     error(store.get(&key("acme/A"), None).await, Failure::Unavailable, "check");
     error(store.probe().await, Failure::Unavailable, "cannot be reached");
-    fake.tls.resume().await;
+    fake.served.start();
     assert!(store.get(&key("acme/A"), None).await.unwrap().is_some());
     assert!(store.probe().await.unwrap().get);
     assert_eq!(store.logins(), 1, "the token has outlived it");

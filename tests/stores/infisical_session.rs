@@ -137,8 +137,8 @@ async fn logins_that_are_rejected() {
         let fake = fake(release).await;
         let identity = fake.identity(Role::Viewer);
         let with = |id: &str, secret: &str| {
-            let settings = settings(&fake.tls.address, by_secret());
-            try_store(settings, Some(fake.tls.ca.clone()), credentials(id, &plant(secret))).unwrap()
+            let settings = settings(&fake.address(), by_secret());
+            try_store(settings, Some(fake.served.ca.clone()), credentials(id, secret)).unwrap()
         };
         let wanted = key("acme/A");
         let Identity { client_id, client_secret, .. } = &identity;
@@ -147,7 +147,11 @@ async fn logins_that_are_rejected() {
         error(with(client_id, " \n").get(&wanted, None).await, Failure::Unauthenticated, "correct its Secret");
         assert_eq!(fake.failures(&identity), 0);
         let spaced = with(&format!("{client_id}\n"), &format!(" {client_secret}\n"));
-        assert_eq!(value(spaced.get(&wanted, None).await.unwrap()), "canary-1", "white space around it does not matter");
+        assert_eq!(
+            value(spaced.get(&wanted, None).await.unwrap()),
+            "canary-1",
+            "white space around it does not matter"
+        );
 
         // Three stores, each with a wrong secret: the third one is told that it is locked out, as is the good one.
         for _ in 0..3 {
@@ -188,7 +192,7 @@ async fn by_a_service_account() {
             }),
         };
         let at = |auth: InfisicalAuth, account: Arc<Account>| {
-            try_store(settings(&fake.tls.address, auth), Some(fake.tls.ca.clone()), account)
+            try_store(settings(&fake.address(), auth), Some(fake.served.ca.clone()), account)
         };
         let account = |jwt: &str| Arc::new(Account { jwt: plant(jwt), asked: Mutex::default() });
 

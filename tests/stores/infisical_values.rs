@@ -106,7 +106,8 @@ async fn names_are_listed_with_their_folders() {
         for folder in ["acme", "acme/sub", "acme-two", "GLOBAL"] {
             lab.folder(folder).await;
         }
-        for name in ["acme/DB_A", "acme/DB_B", "acme/OTHER", "acme/sub/DB_C", "acme-two/DB_D", "GLOBAL/DB_E", "x--DB_F"] {
+        for name in ["acme/DB_A", "acme/DB_B", "acme/OTHER", "acme/sub/DB_C", "acme-two/DB_D", "GLOBAL/DB_E", "x--DB_F"]
+        {
             lab.put(name, "canary-1").await;
         }
         for (prefix, expected) in [

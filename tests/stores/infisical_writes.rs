@@ -42,7 +42,10 @@ async fn a_map_is_kept_as_json() {
     let fake = FakeInfisical::start(Release::October2024).await;
     let store = store(&fake, &fake.identity(Role::Admin));
     let text = |text: &str| Property::Text(SecretValue::from(text.to_owned()));
-    let map = [("user".to_owned(), text("canary-\"é")), ("port".to_owned(), Property::Json(SecretValue::from("5432".to_owned())))];
+    let map = [
+        ("user".to_owned(), text("canary-\"é")),
+        ("port".to_owned(), Property::Json(SecretValue::from("5432".to_owned()))),
+    ];
     store.set(&key("acme/DB"), &Write { payload: Payload::Map(map.into()), ..single("") }).await.unwrap();
     assert_eq!(fake.stored("/acme", "DB").unwrap(), r#"{"port":5432,"user":"canary-\"é"}"#);
 }
@@ -53,7 +56,11 @@ async fn writes_that_are_denied_name_the_right_and_change_nothing() {
         let fake = FakeInfisical::start(release).await;
         fake.put("/acme", "A", "canary-1");
         let store = store(&fake, &fake.identity(Role::Viewer));
-        error(store.set(&key("acme/A"), &single("canary-2")).await, Failure::Denied, "Secrets: Edit on environment dev, path /acme/**");
+        error(
+            store.set(&key("acme/A"), &single("canary-2")).await,
+            Failure::Denied,
+            "Secrets: Edit on environment dev, path /acme/**",
+        );
         let absent = Write { when: When::Absent, ..single("canary-2") };
         error(store.set(&key("acme/B"), &absent).await, Failure::Denied, "Secrets: Create on");
         error(store.delete(&key("acme/A")).await, Failure::Denied, "Secrets: Delete");

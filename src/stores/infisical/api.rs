@@ -115,7 +115,8 @@ impl Infisical {
     ) -> Result<Reply, StoreError> {
         let generation = self.generation().await?;
         let url = self.url(generation.secrets(), &[name], &[])?;
-        let fields = [&[("secretPath", folder)][..], &value.map(|v| ("secretValue", v)).into_iter().collect::<Vec<_>>()];
+        let fields =
+            [&[("secretPath", folder)][..], &value.map(|v| ("secretValue", v)).into_iter().collect::<Vec<_>>()];
         let body = wire::json(&self.located(generation, &fields.concat()));
         self.ask(method, url, Some(body), what).await
     }

@@ -85,7 +85,10 @@ impl Session {
             let jwt = text(self.credentials.service_account_token(account, &audiences).await?)?;
             ("Kubernetes", "kubernetes-auth", wire::json(&[("identityId", &kubernetes.identity_id), ("jwt", &jwt)]))
         } else {
-            return Err(StoreError::new(Failure::Misconfigured, "spec.provider.infisical.auth names no way to log in: set universalAuth or kubernetes"));
+            return Err(StoreError::new(
+                Failure::Misconfigured,
+                "spec.provider.infisical.auth names no way to log in: set universalAuth or kubernetes",
+            ));
         };
         let what = format!("the {method} login");
         let url = self.url(["api", "v1", "auth", route, "login"])?;

@@ -97,8 +97,24 @@ mod tests {
     #[test]
     fn what_no_secret_is_called_is_never_asked_for() {
         for key in [
-            "", "/", "/A", "acme/", "acme//A", "acme/../A", "acme/./A", "..", "acme/..", "a.b/A", "a b/A", "acme/A B",
-            "acme/A?x", "acme/A%2fB", "acme/é", "acme\\A", "acme/A\n", "acme/#A",
+            "",
+            "/",
+            "/A",
+            "acme/",
+            "acme//A",
+            "acme/../A",
+            "acme/./A",
+            "..",
+            "acme/..",
+            "a.b/A",
+            "a b/A",
+            "acme/A B",
+            "acme/A?x",
+            "acme/A%2fB",
+            "acme/é",
+            "acme\\A",
+            "acme/A\n",
+            "acme/#A",
         ] {
             assert_eq!(place("/", key), None, "{key:?}");
         }

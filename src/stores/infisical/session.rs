@@ -76,14 +76,7 @@ struct State {
 
 impl Session {
     pub fn new(http: Http, auth: InfisicalAuth, credentials: Arc<dyn Credentials>) -> Self {
-        Self {
-            http,
-            auth,
-            credentials,
-            state: Mutex::default(),
-            taken: AtomicU64::new(0),
-            logins: AtomicU64::new(0),
-        }
+        Self { http, auth, credentials, state: Mutex::default(), taken: AtomicU64::new(0), logins: AtomicU64::new(0) }
     }
 
     /// Logins since the start.
@@ -264,4 +257,43 @@ fn not_taken() -> StoreError {
         Failure::Unauthenticated,
         "the server gave a token at the login and does not take it: look at the identity's access token settings (uses, TTL, trusted IPs), and at the server's clock",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(state: &mut State, locks_out: bool, failure: Failure) -> Duration {
+        state.refused = None;
+        state.refused(locks_out, &StoreError::new(failure, "no"));
+        state.refused.as_ref().map_or(Duration::ZERO, |(until, _)| until.saturating_duration_since(Instant::now()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rejected_logins_stay_below_what_locks_an_identity_out() {
+        let (mut state, mut begun) = (State::default(), Duration::ZERO);
+        let attempts: Vec<Duration> = (0..20)
+            .map(|_| {
+                let at = begun;
+                begun += rejected(&mut state, true, Failure::Unauthenticated);
+                at
+            })
+            .collect();
+        // The third failure locks the identity out, unless 30 s without one were between.
+        for three in attempts.windows(3) {
+            let forgotten = three.windows(2).any(|two| two[1] - two[0] > Duration::from_secs(30));
+            assert!(forgotten, "{attempts:?}");
+        }
+        // And if it is locked out, for 300 s, it is not asked again before.
+        assert!(attempts[19] - attempts[18] > Duration::from_secs(300));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_credentials_make_a_long_pause() {
+        let mut state = State::default();
+        let service_accounts = (0..9).map(|_| rejected(&mut state, false, Failure::Unauthenticated)).max();
+        assert_eq!(service_accounts, Some(Duration::from_secs(30)));
+        assert_eq!(rejected(&mut State::default(), true, Failure::Unavailable), Duration::ZERO);
+        assert_eq!(rejected(&mut State::default(), true, Failure::NotReady), Duration::from_secs(5));
+    }
 }

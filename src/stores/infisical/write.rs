@@ -19,13 +19,7 @@ const CREATE_FOLDER: &str = "Secret Folders: Create (on older servers Secrets: C
 
 impl Infisical {
     /// Writes a value under its condition. A folder that is missing is created first.
-    pub(super) async fn put(
-        &self,
-        place: &Place,
-        text: &str,
-        when: &When,
-        what: &str,
-    ) -> Result<Written, StoreError> {
+    pub(super) async fn put(&self, place: &Place, text: &str, when: &When, what: &str) -> Result<Written, StoreError> {
         match when {
             When::Absent => self.create(place, text, what).await,
             When::Version(wanted) => {
@@ -42,7 +36,8 @@ impl Infisical {
                 Some(version) => Ok(Written::Version(version)),
                 None => match self.create(place, text, what).await? {
                     Written::Conflict => {
-                        let message = format!("{what} failed: somebody else created it meanwhile: it will be tried again");
+                        let message =
+                            format!("{what} failed: somebody else created it meanwhile: it will be tried again");
                         Err(StoreError::new(Failure::Unavailable, message))
                     }
                     written @ Written::Version(_) => Ok(written),
@@ -123,14 +118,18 @@ pub(super) fn text(write: &Write, what: &str) -> Result<Zeroizing<String>, Store
         return refuse("Infisical keeps no content type: leave it out");
     }
     if write.tags.as_ref().is_some_and(|tags| !tags.is_empty()) {
-        return refuse("tags of Infisical are made in the project, not with a secret: leave them out, and set them there");
+        return refuse(
+            "tags of Infisical are made in the project, not with a secret: leave them out, and set them there",
+        );
     }
     let text = match &write.payload {
         Payload::Single(value) => value.expose_str().map(|text| Zeroizing::new(text.to_owned())),
         Payload::Map(properties) => json(properties.iter().map(|(name, property)| (name.as_str(), property))),
     };
     let Some(text) = text else {
-        return refuse("Infisical holds text, and the value is binary: write it as Base64, and read it with decode: Base64");
+        return refuse(
+            "Infisical holds text, and the value is binary: write it as Base64, and read it with decode: Base64",
+        );
     };
     let is_space = |c: char| c.is_whitespace() || c == '\u{feff}';
     let body = text.strip_suffix('\n').unwrap_or(&text);
@@ -198,9 +197,17 @@ mod tests {
     #[test]
     fn what_the_server_would_change_is_refused() {
         for (value, part) in [
-            (" v", "white space"), ("v ", "white space"), ("v\n\n", "white space"), ("\nv", "white space"),
-            ("v\t\n", "white space"), (" \n", "white space"), ("\u{feff}v", "white space"),
-            ("a${DB}b", "${...}"), ("${x y}", "${...}"), ("${}${a}", "${...}"), ("${a\nb}", "${...}"),
+            (" v", "white space"),
+            ("v ", "white space"),
+            ("v\n\n", "white space"),
+            ("\nv", "white space"),
+            ("v\t\n", "white space"),
+            (" \n", "white space"),
+            ("\u{feff}v", "white space"),
+            ("a${DB}b", "${...}"),
+            ("${x y}", "${...}"),
+            ("${}${a}", "${...}"),
+            ("${a\nb}", "${...}"),
         ] {
             let error = kept(value).unwrap_err();
             assert!(error.failure == Failure::Misconfigured && error.message.contains(part), "{value:?}: {error}");
@@ -213,7 +220,8 @@ mod tests {
         };
         let binary = text(&write(Payload::Single(SecretValue::new(vec![0xff, 0xfe])), None), "writing acme/A");
         assert!(binary.unwrap_err().message.contains("Base64"));
-        let typed = text(&write(Payload::Single(SecretValue::from("v".to_owned())), Some("text/plain")), "writing acme/A");
+        let typed =
+            text(&write(Payload::Single(SecretValue::from("v".to_owned())), Some("text/plain")), "writing acme/A");
         assert!(typed.unwrap_err().message.contains("content type"));
     }
 

@@ -81,7 +81,8 @@ pub fn secret(
 /// What is imported has no times.
 pub fn imported(environment: &str, path: &str, secrets: Vec<Value>) -> Value {
     let strip = |mut secret: Value| {
-        for field in ["createdAt", "updatedAt", "secretReminderNote", "secretReminderRepeatDays", "tags", "secretPath"] {
+        for field in ["createdAt", "updatedAt", "secretReminderNote", "secretReminderRepeatDays", "tags", "secretPath"]
+        {
             secret.as_object_mut().unwrap().remove(field);
         }
         secret["workspace"] = json!("");
@@ -105,11 +106,4 @@ pub fn folder(name: &str) -> Value {
 pub fn page(status: u16) -> Response {
     let page = "<html><body>canary-page: log in first</body></html>";
     Response::builder().status(status).header(header::CONTENT_TYPE, "text/html").body(Body::from(page)).unwrap()
-}
-
-/// It announces more than it sends.
-pub fn cut() -> Response {
-    let start = Ok::<_, std::io::Error>("{\"secret\":{\"secretValue\":\"canary-".to_owned());
-    let end = Err(std::io::Error::other("cut"));
-    Response::builder().body(Body::from_stream(futures::stream::iter([start, end]))).unwrap()
 }

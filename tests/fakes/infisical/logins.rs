@@ -101,8 +101,16 @@ impl Logins {
             client_secret: name("client-secret"),
             jwt: name("jwt"),
         };
-        let known =
-            Known { identity: identity.clone(), role, ttl, max_ttl, uses: None, revoked: false, failures: 0, last_failure: None };
+        let known = Known {
+            identity: identity.clone(),
+            role,
+            ttl,
+            max_ttl,
+            uses: None,
+            revoked: false,
+            failures: 0,
+            last_failure: None,
+        };
         self.known.push(known);
         identity
     }

@@ -65,7 +65,8 @@ impl Project {
         let kept = if value.ends_with('\n') { format!("{}\n", value.trim()) } else { value.trim().to_owned() };
         self.next += 1;
         let id = format!("{:08x}-0132-4dbe-878d-6c1f02670adc", self.next);
-        let versions = self.environments.get_mut(environment)?.get_mut(path)?.secrets.entry(name.to_owned()).or_default();
+        let versions =
+            self.environments.get_mut(environment)?.get_mut(path)?.secrets.entry(name.to_owned()).or_default();
         let id = versions.last().map_or(id, |last| last.id.clone());
         versions.push(Secret { id, version: versions.len() as u64 + 1, value: kept });
         versions.last().cloned()

@@ -25,13 +25,13 @@ use super::{
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// One request, taken apart.
-struct Asked {
-    release: Release,
-    method: Method,
+pub(super) struct Asked {
+    pub(super) release: Release,
+    pub(super) method: Method,
     uri: String,
     path: Vec<String>,
     /// The query's, or the body's.
-    fields: HashMap<String, String>,
+    pub(super) fields: HashMap<String, String>,
     authorization: Option<String>,
 }
 
@@ -58,17 +58,12 @@ pub async fn answer(Extract(inner): Extract<Arc<Inner>>, request: Request) -> Re
         let mut state = inner.state.lock().unwrap();
         match state.fault {
             None => return asked.answer(&mut state),
-            Some(fault) => {
-                state.asked.push("fault".to_owned());
-                fault
-            }
+            Some(fault) => fault,
         }
     };
     match fault {
         Fault::Status(status) => error(inner.release, status, "InternalServerError", "Something went wrong"),
         Fault::Page(status) => answers::page(status),
-        Fault::Cut => answers::cut(),
-        Fault::Hang => std::future::pending().await,
     }
 }
 
@@ -133,7 +128,13 @@ impl Asked {
         then: fn(&Self, &mut State, &Role) -> Response,
     ) -> Response {
         let verb = match (self.method.as_str(), self.path.len()) {
-            _ if self.path.contains(&"folders".to_owned()) => if self.method == Method::GET { "folders" } else { "make folder" },
+            _ if self.path.contains(&"folders".to_owned()) => {
+                if self.method == Method::GET {
+                    "folders"
+                } else {
+                    "make folder"
+                }
+            }
             _ if self.path.contains(&"secret-imports".to_owned()) => "import",
             ("GET", 3 | 4) if !self.is_one() => "list",
             ("GET", _) => "get",
@@ -183,25 +184,26 @@ impl Asked {
         self.path.len() == if self.path[1] == "v3" { 5 } else { 4 } && self.path[2] == "secrets"
     }
 
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         self.path.last().unwrap()
     }
 
-    fn environment(&self) -> &str {
+    pub(super) fn environment(&self) -> &str {
         &self.fields["environment"]
     }
 
-    fn folder(&self) -> &str {
+    pub(super) fn folder(&self) -> &str {
         let path = self.fields.get("secretPath").or_else(|| self.fields.get("path"));
         path.map_or("/", String::as_str)
     }
 
-    fn flag(&self, name: &str, default: bool) -> bool {
+    pub(super) fn flag(&self, name: &str, default: bool) -> bool {
         self.fields.get(name).map_or(default, |text| text == "true")
     }
 
-    fn denied(&self, verb: &str) -> Response {
-        let mut response = error(self.release, 403, "PermissionDenied", &format!("You are not allowed to {verb} on secrets"));
+    pub(super) fn denied(&self, verb: &str) -> Response {
+        let mut response =
+            error(self.release, 403, "PermissionDenied", &format!("You are not allowed to {verb} on secrets"));
         if self.release == Release::Current {
             let body = json!({
                 "reqId": "req-7f3a", "statusCode": 403, "error": "PermissionDenied",
@@ -213,160 +215,10 @@ impl Asked {
         response
     }
 
-    fn no_folder(&self, code: &str) -> Response {
+    pub(super) fn no_folder(&self, code: &str) -> Response {
         let message =
             format!("Folder with path '{}' in environment with slug '{}' not found", self.folder(), self.environment());
         error(self.release, 404, code, &message)
-    }
-
-    /// The value of a secret as this request may see it; `Err`: a reference that may not be followed.
-    fn seen(
-        &self,
-        project: &Project,
-        role: &Role,
-        environment: &str,
-        path: &str,
-        value: &str,
-    ) -> Result<Option<String>, String> {
-        if self.release == Release::Current && (!self.flag("viewSecretValue", true) || !role.may(Right::ReadValue, path)) {
-            return Ok(None);
-        }
-        if !self.flag("expandSecretReferences", false) {
-            return Ok(Some(value.to_owned()));
-        }
-        project.expand(environment, path, value, &|folder| role.may(Right::ReadValue, folder)).map(Some)
-    }
-
-    fn one(&self, state: &mut State, role: &Role) -> Response {
-        let folder_is_there = state.project.folder(self.environment(), self.folder()).is_some();
-        let reading = self.method == Method::GET;
-        let (right, verb, code) = match self.method.as_str() {
-            "GET" => (Right::Describe, "read", "GetSecretByName"),
-            "POST" => (Right::Create, "create", "CreateSecret"),
-            "PATCH" => (Right::Edit, "edit", "UpdateSecret"),
-            _ => (Right::Delete, "delete", "DeleteSecret"),
-        };
-        // Older servers look at rights first, current ones at the folder.
-        let old = self.release == Release::October2024;
-        let right = if old && reading { Right::ReadValue } else { right };
-        if old && !role.may(right, self.folder()) {
-            return self.denied(verb);
-        }
-        if !folder_is_there {
-            return self.no_folder(code);
-        }
-        let there = state.project.secret(self.environment(), self.folder(), self.name()).is_some();
-        if !old && !reading && right != Right::Create && !there {
-            return error(self.release, 404, code, &format!("Secret with name '{}' not found", self.name()));
-        }
-        if !role.may(right, self.folder()) {
-            return self.denied(verb);
-        }
-        match self.method.as_str() {
-            "GET" => self.get(state, role),
-            _ => self.change(state, there),
-        }
-    }
-
-    fn get(&self, state: &State, role: &Role) -> Response {
-        let (environment, folder, name) = (self.environment(), self.folder(), self.name());
-        let found = state.project.folder(environment, folder).unwrap();
-        let versions = found.secrets.get(name);
-        let wanted = self.fields.get("version").and_then(|v| v.parse::<u64>().ok());
-        let own = match wanted.filter(|_| self.release == Release::Current) {
-            Some(version) => versions.and_then(|all| all.iter().find(|secret| secret.version == version)),
-            None => versions.and_then(|all| all.last()),
-        };
-        let imported = found.imports.iter().rev().filter(|_| self.flag("include_imports", false)).find_map(|(e, p)| {
-            state.project.secret(e, p, name).map(|secret| (e.as_str(), p.as_str(), secret))
-        });
-        let Some((environment, folder, secret)) = own.map(|secret| (environment, folder, secret)).or(imported) else {
-            return error(self.release, 404, "NotFound", &format!("Secret with name '{name}' not found"));
-        };
-        if self.release == Release::Current && self.flag("viewSecretValue", true) && !role.may(Right::ReadValue, folder) {
-            let message = format!("You do not have permission to view secret value on secret with name '{name}'");
-            return error(self.release, 403, "ForbiddenReadSecretError", &message);
-        }
-        match self.seen(&state.project, role, environment, folder, &secret.value) {
-            Ok(value) => {
-                let path = (self.release == Release::Current).then_some(folder);
-                let body = answers::secret(self.release, environment, path, name, secret, value.as_deref());
-                json_with(200, &json!({ "secret": body }))
-            }
-            Err(other) => {
-                let message = format!("You do not have permission to read secret '{other}', which is referenced by '{name}'");
-                error(self.release, 403, "ExpandSecretReference", &message)
-            }
-        }
-    }
-
-    fn change(&self, state: &mut State, there: bool) -> Response {
-        let (environment, folder, name) = (self.environment(), self.folder(), self.name());
-        let missing = |code: &str, message: String| error(self.release, 404, code, &message);
-        let value = match (self.method.as_str(), self.fields.get("secretValue"), there) {
-            ("POST", Some(_), true) => return error(self.release, 400, "BadRequest", "Secret already exist"),
-            ("PATCH", Some(_), false) => return missing("NotFound", format!("Secret with name {name} not found")),
-            ("DELETE", _, false) => return missing("DeleteSecret", format!("Secret with name '{name}' not found")),
-            ("DELETE", ..) => None,
-            (_, Some(value), _) => Some(value),
-            _ => return form(self.release, "secretValue"),
-        };
-        if state.approvals {
-            return json_with(200, &json!({ "approval": { "id": "a", "slug": "waiting", "status": "open" } }));
-        }
-        let secret = match value {
-            Some(value) => state.project.put(environment, folder, name, value),
-            None => state.project.remove(environment, folder, name),
-        };
-        let secret = secret.unwrap();
-        let body = answers::secret(self.release, environment, None, name, &secret, Some(&secret.value));
-        json_with(200, &json!({ "secret": body }))
-    }
-
-    fn list(&self, state: &mut State, role: &Role) -> Response {
-        let (environment, folder) = (self.environment(), self.folder());
-        let old = self.release == Release::October2024;
-        if old && !role.may(Right::ReadValue, folder) {
-            return self.denied("read");
-        }
-        let Some(folders) = state.project.environments.get(environment).filter(|all| all.contains_key(folder)) else {
-            return json_with(200, &json!({ "secrets": [], "imports": [] }));
-        };
-        let below = format!("{}/", folder.trim_end_matches('/'));
-        let recursive = self.flag("recursive", false);
-        let inside = folders.iter().filter(|(path, _)| *path == folder || recursive && path.starts_with(&below));
-        let (mut secrets, mut imports) = (Vec::new(), Vec::new());
-        for (path, content) in inside {
-            match self.listed(state, role, environment, path) {
-                Ok(some) => secrets.extend(some),
-                Err(refused) => return refused,
-            }
-            for (environment, from) in &content.imports {
-                match self.listed(state, role, environment, from) {
-                    Ok(some) => imports.push(answers::imported(environment, from, some)),
-                    Err(refused) => return refused,
-                }
-            }
-        }
-        let mut body = json!({ "secrets": secrets });
-        if self.flag("include_imports", false) {
-            body["imports"] = json!(imports);
-        }
-        json_with(200, &body)
-    }
-
-    /// The secrets of one folder that this role is shown.
-    fn listed(&self, state: &State, role: &Role, environment: &str, path: &str) -> Result<Vec<Value>, Response> {
-        let mut all = Vec::new();
-        let content = state.project.folder(environment, path).filter(|_| role.may(Right::Describe, path));
-        for (name, versions) in content.iter().flat_map(|folder| &folder.secrets) {
-            let secret = versions.last().unwrap();
-            let value = self.seen(&state.project, role, environment, path, &secret.value).map_err(|_| {
-                error(self.release, 403, "ForbiddenError", "Failed to expand one or more secret references")
-            })?;
-            all.push(answers::secret(self.release, environment, Some(path), name, secret, value.as_deref()));
-        }
-        Ok(all)
     }
 
     fn folders(&self, state: &mut State, role: &Role) -> Response {
@@ -400,6 +252,9 @@ impl Asked {
             return error(self.release, 404, "NotFound", "The requested entity is not found");
         }
         state.project.import(self.environment(), self.folder(), environment, path);
-        json_with(200, &json!({ "message": "Successfully created secret import", "secretImport": { "importPath": path } }))
+        json_with(
+            200,
+            &json!({ "message": "Successfully created secret import", "secretImport": { "importPath": path } }),
+        )
     }
 }

@@ -73,5 +73,7 @@ fn bodies_are_written_without_moving() {
     let body = json(&[("secretValue", &text), ("environment", "dev")]);
     let back: BTreeMap<String, String> = serde_json::from_slice(&body).unwrap();
     assert_eq!((back["secretValue"].as_str(), back["environment"].as_str()), (text.as_str(), "dev"));
-    assert!(body.len() <= body.capacity() && body.capacity() == "secretValueenvironment".len() + 6 * (text.len() + 3) + 16);
+    assert!(
+        body.len() <= body.capacity() && body.capacity() == "secretValueenvironment".len() + 6 * (text.len() + 3) + 16
+    );
 }

@@ -5,6 +5,7 @@ mod answers;
 mod logins;
 mod project;
 mod routes;
+mod secrets;
 
 use std::{
     collections::HashMap,
@@ -14,7 +15,7 @@ use std::{
 
 use axum::Router;
 
-use super::tls::Tls;
+use super::tls::Served;
 use logins::Logins;
 pub use logins::{Identity, Role};
 use project::Project;
@@ -34,22 +35,18 @@ pub enum Release {
 /// Both.
 pub const RELEASES: [Release; 2] = [Release::October2024, Release::Current];
 
-/// What goes wrong, with every request but those for a token, or with them too.
+/// What every request is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// This status, in the server's own form.
     Status(u16),
     /// A page of a proxy with this status.
     Page(u16),
-    /// No answer.
-    Hang,
-    /// An answer that ends in the middle.
-    Cut,
 }
 
 /// The server, with one project that has the environments `dev` and `staging`.
 pub struct FakeInfisical {
-    pub tls: Tls,
+    pub served: Served,
     inner: Arc<Inner>,
 }
 
@@ -84,7 +81,11 @@ impl FakeInfisical {
         };
         let inner = Arc::new(Inner { release, state: Mutex::new(state) });
         let router = Router::new().fallback(routes::answer).with_state(inner.clone());
-        Self { tls: Tls::start(router).await, inner }
+        Self { served: Served::over_tls(router).await, inner }
+    }
+
+    pub fn address(&self) -> String {
+        format!("https://127.0.0.1:{}", self.served.port)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
