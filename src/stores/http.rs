@@ -153,8 +153,8 @@ fn no_answer(error: reqwest::Error, what: &impl fmt::Display) -> StoreError {
         cause = e.to_string();
         // Cut off in the middle, TLS was fine; the library then adds where to read on about itself.
         let broke = cause.find("close_notify").map(|at| cause.truncate(at + "close_notify".len())).is_some();
-        tls |= !broke
-            && (cause.contains("certificate") || cause.contains("tls") || cause.contains("InvalidContentType"));
+        tls |=
+            !broke && (cause.contains("certificate") || cause.contains("tls") || cause.contains("InvalidContentType"));
         source = e.source();
     }
     cause.truncate(cause.char_indices().nth(200).map_or(cause.len(), |(at, _)| at));

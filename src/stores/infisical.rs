@@ -157,29 +157,34 @@ impl Store for Infisical {
         let what = format!("reading {key}");
         let place = self.place(key, &what)?;
         let wrong = |why: &str| Err(StoreError::new(Failure::Misconfigured, format!("{what} failed: {why}")));
-        let mut query =
-            vec![("viewSecretValue", "true"), ("expandSecretReferences", "true"), ("include_imports", "true")];
-        if let Some(version) = version {
-            if !version.parse::<u32>().is_ok_and(|v| v > 0) {
-                return wrong("a version is a whole number from 1 on: correct secretRef.version");
-            }
-            query.push(("version", version));
+        if version.is_some_and(|version| !version.parse::<u32>().is_ok_and(|v| v > 0)) {
+            return wrong("a version is a whole number from 1 on: correct secretRef.version");
         }
-        let Some(reply) = self.read(&place, &query, &what).await? else { return Ok(None) };
+        let query = [("viewSecretValue", "true"), ("expandSecretReferences", "true"), ("include_imports", "true")];
+        let Some(mut reply) = self.read(&place, &query, &what).await? else { return Ok(None) };
+        // The latest comes first: of a deleted secret the server would still give a former version.
+        if let Some(version) = version
+            && version.parse() != Ok(wire::version(&reply, &what)?)
+            && self.generation().await? == Generation::V4
+        {
+            let query = [&query[..], &[("version", version)]].concat();
+            let Some(former) = self.read(&place, &query, &what).await? else { return Ok(None) };
+            reply = former;
+        }
         let secret = wire::borrowed::<wire::One<'_>>(&reply, &what)?.secret;
         if secret.secret_value_hidden {
             return Err(self.hidden(&what, &place.folder));
         }
-        let latest = secret.version.to_string();
+        let found = secret.version.to_string();
         // Older servers look at the number and forget it; imports have their latest version only.
         if version.is_some_and(|wanted| wanted.parse() != Ok(secret.version)) {
             return wrong(&format!(
-                "the server gives the latest version only, which is {latest}: remove secretRef.version, or pin that one until it is replaced"
+                "the server gives the latest version only, which is {found}: remove secretRef.version, or pin that one until it is replaced"
             ));
         }
         let value = secret.value().ok_or_else(|| wire::nonsense(&what))?;
         let token = self.marks.of(key, &value);
-        Ok(Some(Stored { payload: Payload::Single(value), version: Some(latest), token, warning: None }))
+        Ok(Some(Stored { payload: Payload::Single(value), version: Some(found), token, warning: None }))
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<StoreKey>, StoreError> {

@@ -169,6 +169,10 @@ async fn pinned_versions() {
         for version in ["0", "-1", "latest", "1.5", "", "99999999999"] {
             error(pinned(version).await, Failure::Misconfigured, "whole number");
         }
+        fake.remove("/acme", "A");
+        for version in ["1", "2"] {
+            assert_eq!(pinned(version).await.unwrap(), None, "a deleted secret is not there, whatever is asked for");
+        }
         // What is imported has one version.
         fake.import("/acme", "staging", "/");
         fake.put_in("staging", "/", "IMPORTED", "canary-5");

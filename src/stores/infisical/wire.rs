@@ -226,6 +226,11 @@ pub(super) fn borrowed<'a, T: Deserialize<'a>>(reply: &'a Reply, what: &impl fmt
     serde_json::from_slice(&reply.body).map_err(|_| nonsense(what))
 }
 
+/// Which version of a secret an answer holds.
+pub(super) fn version(reply: &Reply, what: &impl fmt::Display) -> Result<u64, StoreError> {
+    borrowed::<One<'_>>(reply, what).map(|one| one.secret.version)
+}
+
 /// A 200 that no Infisical gives.
 pub(super) fn nonsense(what: &impl fmt::Display) -> StoreError {
     let message =

@@ -27,7 +27,7 @@ impl Infisical {
                 let Some(reply) = self.read(place, &[("viewSecretValue", "false")], what).await? else {
                     return Ok(Written::Conflict);
                 };
-                if wire::borrowed::<wire::One<'_>>(&reply, &what)?.secret.version.to_string() != *wanted {
+                if wire::version(&reply, &what)?.to_string() != *wanted {
                     return Ok(Written::Conflict);
                 }
                 Ok(self.update(place, text, what).await?.map_or(Written::Conflict, Written::Version))

@@ -15,6 +15,8 @@ pub type Environment = BTreeMap<String, Folder>;
 pub struct Folder {
     /// Versions, the latest last.
     pub secrets: BTreeMap<String, Vec<Secret>>,
+    /// Versions of secrets that were deleted: current servers give them to who asks by number.
+    pub deleted: BTreeMap<String, Vec<Secret>>,
     /// Environment and path.
     pub imports: Vec<(String, String)>,
 }
@@ -73,7 +75,11 @@ impl Project {
     }
 
     pub fn remove(&mut self, environment: &str, path: &str, name: &str) -> Option<Secret> {
-        self.environments.get_mut(environment)?.get_mut(path)?.secrets.remove(name)?.pop()
+        let folder = self.environments.get_mut(environment)?.get_mut(path)?;
+        let versions = folder.secrets.remove(name)?;
+        let last = versions.last().cloned();
+        folder.deleted.insert(name.to_owned(), versions);
+        last
     }
 
     pub fn import(&mut self, environment: &str, into: &str, from: &str, path: &str) {

@@ -69,7 +69,10 @@ impl Asked {
         let versions = found.secrets.get(name);
         let wanted = self.fields.get("version").and_then(|v| v.parse::<u64>().ok());
         let own = match wanted.filter(|_| self.release == Release::Current) {
-            Some(version) => versions.and_then(|all| all.iter().find(|secret| secret.version == version)),
+            Some(version) => {
+                let mut all = versions.into_iter().chain(found.deleted.get(name)).flatten();
+                all.find(|secret| secret.version == version)
+            }
             None => versions.and_then(|all| all.last()),
         };
         let imported = found
