@@ -3,7 +3,7 @@
 use secretref::stores::{Failure, VersionState, When, Write, Written};
 
 use crate::{
-    env::{error, key, plant},
+    env::{error, key},
     infisical_env::{Lab, value},
 };
 
@@ -164,7 +164,6 @@ async fn what_is_written_reads_back() {
 
 #[tokio::test]
 async fn what_it_cannot_do_it_says() {
-    plant("canary-never");
     for lab in Lab::all("cannot").await {
         let name = key("acme/A");
         error(lab.store.versions(&name).await, Failure::Misconfigured, "dashboard");

@@ -119,3 +119,14 @@ async fn an_imported_secret_is_covered_not_changed() {
         assert_eq!(fake.stored("/shared", "A").as_deref(), Some("canary-shared"));
     }
 }
+
+#[tokio::test]
+async fn a_server_with_newer_secrets_and_older_folders() {
+    let fake = FakeInfisical::start(Release::Current).await;
+    fake.have_old_folders();
+    let store = store(&fake, &fake.identity(Role::Admin));
+    assert!(store.probe().await.unwrap().get);
+    assert_eq!(store.get(&key("acme/A"), None).await.unwrap(), None);
+    assert_eq!(store.set(&key("acme/A"), &single("canary-1")).await.unwrap(), Written::Version("1".into()));
+    assert_eq!((fake.asked("v2"), fake.asked("v1 make folder"), fake.asked("v3")), (0, 1, 0));
+}

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::{Infisical, session::Ask, wire};
 use crate::stores::{StoreError, http::Reply};
 
-/// What the server speaks. Both are spoken by whole servers, not by routes.
+/// What the server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Generation {
     /// `/api/v3/secrets/raw`, with workspaces.
@@ -99,9 +99,7 @@ impl Infisical {
 
     /// Folders in one folder: any member of the project may list them.
     pub(super) async fn list_folders(&self, folder: &str, what: &str) -> Result<Reply, StoreError> {
-        let generation = self.generation().await?;
-        let url = self.url(generation.folders(), &[], &self.located(generation, &[("path", folder)]))?;
-        self.ask(Method::GET, url, None, what).await
+        self.folders(Method::GET, &[("path", folder)], what).await
     }
 
     /// Changes one secret.
@@ -123,10 +121,31 @@ impl Infisical {
 
     /// Creates a folder, and those it is in. One that is there stays as it is.
     pub(super) async fn create_folder(&self, parent: &str, name: &str, what: &str) -> Result<Reply, StoreError> {
+        self.folders(Method::POST, &[("path", parent), ("name", name)], what).await
+    }
+
+    /// Folders have a history of their own: a server may know the newer secrets and only the older folders.
+    async fn folders(&self, method: Method, fields: &[(&str, &str)], what: &str) -> Result<Reply, StoreError> {
         let generation = self.generation().await?;
-        let url = self.url(generation.folders(), &[], &[])?;
-        let body = wire::json(&self.located(generation, &[("path", parent), ("name", name)]));
-        self.ask(Method::POST, url, Some(body), what).await
+        let reply = self.folders_of(generation, method.clone(), fields, what).await?;
+        if generation == Generation::V4 && wire::no_route(&reply) {
+            return self.folders_of(Generation::V3, method, fields, what).await;
+        }
+        Ok(reply)
+    }
+
+    async fn folders_of(
+        &self,
+        generation: Generation,
+        method: Method,
+        fields: &[(&str, &str)],
+        what: &str,
+    ) -> Result<Reply, StoreError> {
+        let fields = self.located(generation, fields);
+        let (query, body) =
+            if method == Method::GET { (&fields[..], None) } else { (&[][..], Some(wire::json(&fields))) };
+        let url = self.url(generation.folders(), &[], query)?;
+        self.session.ask(&Ask { method, url, body, what: &what }).await
     }
 
     fn located<'a>(&'a self, generation: Generation, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {

@@ -64,6 +64,8 @@ struct State {
     /// Requests for secrets in one minute, per route, and when those of this minute began.
     limit: Option<usize>,
     minute: HashMap<String, (Instant, usize)>,
+    /// The newer folders are not there yet.
+    old_folders: bool,
     /// Changes wait for somebody who approves them.
     approvals: bool,
 }
@@ -77,6 +79,7 @@ impl FakeInfisical {
             fault: None,
             limit: None,
             minute: HashMap::new(),
+            old_folders: false,
             approvals: false,
         };
         let inner = Arc::new(Inner { release, state: Mutex::new(state) });
@@ -169,6 +172,11 @@ impl FakeInfisical {
 
     pub fn limit(&self, per_minute: usize) {
         self.state().limit = Some(per_minute);
+    }
+
+    /// A release between the two: the newer secrets with the older folders.
+    pub fn have_old_folders(&self) {
+        self.state().old_folders = true;
     }
 
     pub fn require_approvals(&self) {

@@ -93,7 +93,9 @@ impl Asked {
             (_, ["api", "v4", "secrets"]) if current => self.guarded(state, "v4", "projectId", Self::list),
             (_, ["api", "v4", "secrets", _]) if current => self.guarded(state, "v4", "projectId", Self::one),
             (_, ["api", "v1", "folders"]) => self.guarded(state, "v1", "workspaceId", Self::folders),
-            (_, ["api", "v2", "folders"]) if current => self.guarded(state, "v2", "projectId", Self::folders),
+            (_, ["api", "v2", "folders"]) if current && !state.old_folders => {
+                self.guarded(state, "v2", "projectId", Self::folders)
+            }
             ("POST", ["api", "v1", "secret-imports"]) => self.guarded(state, "v1", "workspaceId", Self::import),
             _ => {
                 state.asked.push("no route".to_owned());
@@ -159,7 +161,12 @@ impl Asked {
         }
         let role = match state.logins.role(self.authorization.as_deref()) {
             Ok(role) => role,
-            Err((status, code, message)) => return error(self.release, status, code, &message),
+            Err((status, code, message)) => {
+                if self.authorization.is_some() {
+                    state.asked.push("refused".to_owned());
+                }
+                return error(self.release, status, code, &message);
+            }
         };
         for field in [project, "environment"] {
             if !self.fields.contains_key(field) {
