@@ -16,7 +16,14 @@ mod session;
 mod wire;
 mod write;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use reqwest::{Method, StatusCode};
@@ -34,6 +41,10 @@ use place::{Place, Root};
 use session::Session;
 use wire::Missing;
 
+/// A name that is asked for to see what the identity may do. It is never to be created.
+const PROBED: &str = "SECRETREF_PROBE";
+/// More than a Secret may hold at all is not worth sending.
+const MAX_VALUE: usize = 512 << 10;
 /// What a role needs to read.
 const READ: &str = "Secrets: Describe and Read Value (on older servers Read)";
 
@@ -48,6 +59,8 @@ pub struct Infisical {
     generation: Mutex<Option<(u64, Generation)>>,
     /// When environment and root folder were last seen.
     seen: Mutex<Option<Instant>>,
+    /// Whether the last write was let through.
+    writes: AtomicBool,
 }
 
 impl Infisical {
@@ -74,6 +87,7 @@ impl Infisical {
             marks,
             generation: Mutex::default(),
             seen: Mutex::default(),
+            writes: AtomicBool::new(false),
         })
     }
 
@@ -100,6 +114,15 @@ impl Infisical {
             "the identity's role does not allow it: give it {rights} on environment {}, path {path}",
             self.environment
         )
+    }
+
+    /// Remembers what a write says of the identity's rights.
+    fn wrote(&self, written: &Result<Written, StoreError>) {
+        match written {
+            Ok(Written::Version(_)) => self.writes.store(true, Ordering::Relaxed),
+            Err(error) if error.failure == Failure::Denied => self.writes.store(false, Ordering::Relaxed),
+            Ok(Written::Conflict) | Err(_) => {}
+        }
     }
 
     fn hidden(&self, what: &str, folder: &str) -> StoreError {
@@ -148,7 +171,7 @@ impl Store for Infisical {
             exact: false,
             content_type: false,
             tags: false,
-            max_value: 512 << 10,
+            max_value: MAX_VALUE,
             ignores_case: false,
         }
     }
@@ -214,7 +237,9 @@ impl Store for Infisical {
         let what = format!("writing {key}");
         let place = self.place(key, &what)?;
         let text = write::text(write, &what)?;
-        self.put(&place, &text, &write.when, &what).await
+        let written = self.put(&place, &text, &write.when, &what).await;
+        self.wrote(&written);
+        written
     }
 
     async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {

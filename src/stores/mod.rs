@@ -16,11 +16,13 @@ use crate::{
     secret::SecretValue,
 };
 
+mod body;
 pub mod credentials;
 pub(crate) mod http;
 pub mod infisical;
 pub mod kubernetes;
 pub mod layers;
+pub mod local;
 mod pace;
 pub mod settings;
 mod stored;
@@ -233,7 +235,7 @@ pub fn connect(provider: &Provider, with: Connector) -> Result<Arc<dyn Store>, S
     let settings_error = |message: &str| StoreError::new(Failure::Misconfigured, message);
     match provider {
         Provider { vault: Some(settings), .. } => {
-            Ok(Arc::new(vault::Vault::new(settings, with.ca.as_deref(), with.credentials)?))
+            Ok(Arc::new(vault::Vault::new(settings, with.ca.as_deref(), with.credentials, with.marks)?))
         }
         Provider { infisical: Some(settings), .. } => {
             Ok(Arc::new(infisical::Infisical::new(settings, with.ca.as_deref(), with.credentials, with.marks)?))

@@ -46,7 +46,9 @@ pub fn try_store(
     ca: Option<String>,
     credentials: Arc<dyn Credentials>,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let with = Connector { ca, credentials, client: None, marks: Marks::random() };
+    // As in one installation: marks outlive a session.
+    let marks = Marks::new(&SecretValue::from("an installation's key".to_owned()));
+    let with = Connector { ca, credentials, client: None, marks };
     connect(&Provider { infisical: Some(settings), ..Provider::default() }, with)
 }
 

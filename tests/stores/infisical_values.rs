@@ -158,7 +158,7 @@ async fn what_is_written_reads_back() {
         assert_eq!(store.set(&name, &write("canary-4", When::Version("3".into()))).await.unwrap(), Written::Conflict);
         assert_eq!(store.set(&name, &write("canary-4", When::Always)).await.unwrap(), version("1"));
         let capabilities = store.probe().await.unwrap();
-        assert!(capabilities.get && capabilities.list && !capabilities.write);
+        assert!(capabilities.get && capabilities.list && capabilities.write, "it has written");
     }
 }
 

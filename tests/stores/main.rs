@@ -7,6 +7,8 @@ mod credentials;
 mod env;
 #[path = "../fakes/mod.rs"]
 mod fakes;
+#[path = "../fakes/fault_proxy.rs"]
+mod fault_proxy;
 mod infisical_env;
 mod infisical_failures;
 mod infisical_lists;
@@ -15,7 +17,14 @@ mod infisical_values;
 mod infisical_writes;
 mod kubernetes;
 mod strange;
+mod suite;
 mod vault_auth;
 mod vault_failures;
 mod vault_session;
 mod vault_values;
+
+suite::every_case!(openbao, crate::suite::subjects::openbao::OpenBao);
+suite::every_case!(kubernetes_secrets, crate::suite::subjects::kubernetes::Kubernetes);
+suite::every_case!(local_values, crate::suite::subjects::local::Local);
+suite::every_case!(infisical_v3, crate::suite::subjects::infisical::V3);
+suite::every_case!(infisical_v4, crate::suite::subjects::infisical::V4);

@@ -7,10 +7,12 @@ mod dispatch;
 mod health;
 mod observe;
 mod outcome;
+mod polls;
 mod stores;
 
 use binding::Known;
 pub use binding::Live;
+pub use polls::Survey;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
@@ -38,7 +40,7 @@ use super::{
 use crate::{
     api::{Capabilities, Reason},
     refresh::{KeyTable, Now},
-    resolve::Problem,
+    resolve::{Problem, Read},
     stores::layers::{Cache, Layers},
     telemetry::Metrics,
 };
@@ -158,6 +160,12 @@ struct StoreState {
     /// It took the place of another generation in this process: what that one left in sync is read anew.
     changed: bool,
     polling: usize,
+    /// Its login may list, as far as the last probe and the last list tell.
+    may_list: bool,
+    /// A list of changes is under way.
+    surveying: bool,
+    /// Keys that are due and that no list settled.
+    to_read: VecDeque<Read>,
     /// Its status is being written.
     writing: bool,
     syncing: usize,
@@ -233,6 +241,7 @@ impl Engine {
             Message::Keeper(name, era, news) => self.keeper(&name, &era, news),
             Message::StoreStatus(name, era, written) => self.store_status_written(&name, &era, written),
             Message::Polled(name, era, read, state) => self.polled(&name, &era, &read, state),
+            Message::Surveyed(name, era, reads, marks) => self.surveyed(&name, &era, reads, marks),
             Message::Synced(outcome) => self.synced(*outcome),
             Message::Followed(outcome) => self.followed(*outcome),
         }
@@ -341,6 +350,9 @@ impl StoreState {
             settled: false,
             changed: false,
             polling: 0,
+            may_list: false,
+            surveying: false,
+            to_read: VecDeque::new(),
             writing: false,
             syncing: 0,
             aside: VecDeque::new(),
@@ -356,6 +368,8 @@ impl StoreState {
         self.layers = None;
         self.settled = false;
         self.polling = 0;
+        self.surveying = false;
+        self.to_read.clear();
         self.aside.clear();
         self.pushed = None;
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use super::{Infisical, api::Lists, wire};
+use super::{Infisical, PROBED, api::Lists, place::Place, wire};
 use crate::{
     naming::StoreKey,
     stores::{ChangeToken, Failure, StoreError},
@@ -26,7 +26,7 @@ impl Infisical {
         let listed: wire::Listed<'_> = self.answer(&reply, &folder, &what)?;
         let mut keys = if listed.has_imports() {
             // A list of many folders does not say which of them imports a name.
-            self.walk(folder, &what).await?
+            self.walk(folder.clone(), &what).await?
         } else {
             let key = |secret: &wire::Secret<'_>| {
                 self.root.key(secret.secret_path.as_deref().unwrap_or(&folder), &secret.secret_key)
@@ -37,7 +37,9 @@ impl Infisical {
             return Err(too_many(&what));
         }
         if keys.is_empty() {
-            self.certain().await?;
+            // Of what is not there, and of what may not be seen, a list is empty, too: a read says which.
+            let nothing = Place { folder, name: PROBED.to_owned() };
+            self.read(&nothing, &[("viewSecretValue", "false")], &what).await?;
         }
         keys.retain(|key| key.as_str().starts_with(prefix));
         Ok(keys)

@@ -1,11 +1,11 @@
 //! What is there, and what may be read of it: without reading a value.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use reqwest::StatusCode;
 use tokio::time::Instant;
 
-use super::{Infisical, READ, wire, wire::Missing};
+use super::{Infisical, PROBED, READ, wire, wire::Missing};
 use crate::{
     api::Capabilities,
     naming::GLOBAL,
@@ -14,8 +14,6 @@ use crate::{
 
 /// For so long environment and root folder are taken to be there. Each probe looks at them, too.
 const TRUSTED: Duration = Duration::from_secs(60);
-/// A name that is asked for to see what the identity may do. It is never to be created.
-const PROBED: &str = "SECRETREF_PROBE";
 
 impl Infisical {
     /// As [`crate::stores::Store::probe`].
@@ -31,8 +29,8 @@ impl Infisical {
             let message = format!("{what} failed: {}", self.grant(READ, self.root.path()));
             return Err(StoreError::new(Failure::Denied, message));
         }
-        // Whether it may write is shown by a write alone.
-        Ok(Capabilities { get: true, list: true, write: false })
+        // Whether it may write is shown by a write alone: the last one tells.
+        Ok(Capabilities { get: true, list: true, write: self.writes.load(Ordering::Relaxed) })
     }
 
     /// Makes sure that a missing folder is one in an environment and a root folder that are there.

@@ -233,8 +233,9 @@ pub(super) fn version(reply: &Reply, what: &impl fmt::Display) -> Result<u64, St
 
 /// A 200 that no Infisical gives.
 pub(super) fn nonsense(what: &impl fmt::Display) -> StoreError {
-    let message =
-        format!("{what} failed: the answer is not one of an Infisical: check spec.provider.infisical.hostUrl");
+    let message = format!(
+        "{what} failed: the answer is not one of an Infisical: check the address in spec.provider.infisical.hostUrl"
+    );
     StoreError::new(Failure::Misconfigured, message)
 }
 
@@ -283,9 +284,10 @@ pub(super) fn refusal(reply: &Reply, what: &impl fmt::Display, denied: &str) -> 
             (Failure::Denied, "something in front of the server does not let requests through: let the operator pass")
         }
         403 => (Failure::Denied, denied),
-        404 | 405 => {
-            (Failure::Misconfigured, "the answer is not one of an Infisical: check spec.provider.infisical.hostUrl")
-        }
+        404 | 405 => (
+            Failure::Misconfigured,
+            "the answer is not one of an Infisical: check the address in spec.provider.infisical.hostUrl",
+        ),
         413 => (Failure::Misconfigured, "it is more than the server takes at once: make the value smaller"),
         429 => (
             Failure::RateLimited(reply.retry_after),

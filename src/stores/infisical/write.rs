@@ -4,7 +4,7 @@ use reqwest::{Method, StatusCode};
 use zeroize::Zeroizing;
 
 use super::{
-    Infisical,
+    Infisical, MAX_VALUE,
     place::Place,
     wire::{self, Missing},
 };
@@ -131,6 +131,9 @@ pub(super) fn text(write: &Write, what: &str) -> Result<Zeroizing<String>, Store
             "Infisical holds text, and the value is binary: write it as Base64, and read it with decode: Base64",
         );
     };
+    if text.len() > MAX_VALUE {
+        return refuse("it is longer than 512 KiB, which is half of what a Secret may hold: make it smaller");
+    }
     let is_space = |c: char| c.is_whitespace() || c == '\u{feff}';
     let body = text.strip_suffix('\n').unwrap_or(&text);
     if body.trim_matches(is_space).len() != body.len() {
