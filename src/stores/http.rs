@@ -27,6 +27,8 @@ pub(crate) struct Reply {
     pub status: StatusCode,
     /// How long the server wants to be left alone.
     pub retry_after: Option<Duration>,
+    /// The headers.
+    pub headers: header::HeaderMap,
     /// The body.
     pub body: Zeroizing<Vec<u8>>,
 }
@@ -88,6 +90,11 @@ impl Http {
     /// Sends it and reads the whole answer. `what` starts the sentence of an error: `reading acme--db-password`.
     pub async fn send(&self, request: RequestBuilder, what: &impl fmt::Display) -> Result<Reply, StoreError> {
         pace::request().await;
+        self.exchange(request, what).await
+    }
+
+    /// [`Http::send`] for what does not go to the store, and has no turn to wait for: a login elsewhere.
+    pub async fn exchange(&self, request: RequestBuilder, what: &impl fmt::Display) -> Result<Reply, StoreError> {
         let mut response = request.send().await.map_err(|e| no_answer(e, what))?;
         let status = response.status();
         if status.is_redirection() {
@@ -99,8 +106,9 @@ impl Http {
             ));
         }
         let retry_after = retry_after(&response);
+        let headers = response.headers().clone();
         let body = read(&mut response, what).await?;
-        Ok(Reply { status, retry_after, body })
+        Ok(Reply { status, retry_after, headers, body })
     }
 }
 
