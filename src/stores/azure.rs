@@ -197,8 +197,9 @@ impl Store for KeyVault {
         let what = format!("reading {key}");
         let name = Self::name(key, &what)?;
         if version.is_some_and(|v| v.len() != 32 || !v.bytes().all(|b| b.is_ascii_hexdigit())) {
-            let message =
-                format!("{what} failed: a version is 32 hexadecimal digits, as the vault shows it: correct secretRef.version");
+            let message = format!(
+                "{what} failed: a version is 32 hexadecimal digits, as the vault shows it: correct secretRef.version"
+            );
             return Err(StoreError::new(Failure::Misconfigured, message));
         }
         self.read(name, version, &what).await?.map(|secret| secret.stored(&what)).transpose()

@@ -214,8 +214,7 @@ fn options(transport: ToAuthority, cloud: Option<CloudConfiguration>) -> ClientO
 fn federated(identity: &WorkloadIdentity, own: bool) -> Result<Way, StoreError> {
     let account = identity.service_account_ref.clone();
     if !own && account.is_none() {
-        let message =
-            "a SecretStore logs in as a ServiceAccount of its own namespace: add auth.workloadIdentity.serviceAccountRef";
+        let message = "a SecretStore logs in as a ServiceAccount of its own namespace: add auth.workloadIdentity.serviceAccountRef";
         return Err(StoreError::new(Failure::Misconfigured, message));
     }
     let or = |said: &Option<String>, name, field| {

@@ -6,9 +6,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use azure_core::http::{PageIterator, Pager, Response, headers::HeaderName};
-use azure_security_keyvault_secrets::models::{
-    ListSecretPropertiesResult, SecretClientListSecretPropertiesOptions,
-};
+use azure_security_keyvault_secrets::models::{ListSecretPropertiesResult, SecretClientListSecretPropertiesOptions};
 use futures::StreamExt;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -70,10 +68,7 @@ struct Page {
 }
 
 impl<'a> Pages<'a> {
-    fn new(
-        pager: azure_core::Result<Pager<ListSecretPropertiesResult>>,
-        what: &'a str,
-    ) -> Result<Self, StoreError> {
+    fn new(pager: azure_core::Result<Pager<ListSecretPropertiesResult>>, what: &'a str) -> Result<Self, StoreError> {
         let pages = pager.map_err(|_| wire::nonsense(&what))?.into_pages();
         Ok(Self { pages, what, read: 0 })
     }

@@ -121,7 +121,11 @@ impl Login {
         }
         let scope = live.scope.clone();
         if state.refusal().is_none() && self.log_in(&mut state, &scope).await.is_ok() {
-            return state.live.as_ref().map_or(PAUSE, |live| live.left().saturating_sub(2 * live.margin())).max(PAUSE / 10);
+            return state
+                .live
+                .as_ref()
+                .map_or(PAUSE, |live| live.left().saturating_sub(2 * live.margin()))
+                .max(PAUSE / 10);
         }
         PAUSE
     }

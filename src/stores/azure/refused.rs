@@ -76,9 +76,7 @@ impl Told {
     /// The authority says no.
     pub fn refused(&self, reply: &Reply) -> StoreError {
         let status = reply.status.as_u16();
-        let said = |failure, next: &str| {
-            StoreError::new(failure, format!("{self} failed: {next} (status {status})"))
-        };
+        let said = |failure, next: &str| StoreError::new(failure, format!("{self} failed: {next} (status {status})"));
         match status {
             429 => return said(Failure::RateLimited(reply.retry_after), "it limits logins: try again later"),
             408 | 500.. => return said(Failure::Unavailable, "it has an error of its own: try again later"),
@@ -91,12 +89,13 @@ impl Told {
                     "no such identity is assigned to this machine: assign it, or correct auth.managedIdentity.clientId",
                 ),
                 // Also said while an identity is being assigned.
-                404 | 410 => said(Failure::Unavailable, "it has no identity now: assign one to the machine, or try again"),
+                404 | 410 => {
+                    said(Failure::Unavailable, "it has no identity now: assign one to the machine, or try again")
+                }
                 _ => said(Failure::Misconfigured, "this is no managed identity endpoint: use another auth"),
             };
         }
-        let Some(rejection) =
-            serde_json::from_slice::<Rejection>(&reply.body).ok().filter(|r| !r.error.is_empty())
+        let Some(rejection) = serde_json::from_slice::<Rejection>(&reply.body).ok().filter(|r| !r.error.is_empty())
         else {
             return said(Failure::Misconfigured, "it answers as no authority does: check authorityHost and tenantId");
         };
@@ -149,7 +148,9 @@ impl Told {
     /// No answer in time.
     pub fn late(&self) -> StoreError {
         let next = match self.way {
-            Way::Machine => "no identity answers on this machine: run the operator on one that has an identity, or use another auth",
+            Way::Machine => {
+                "no identity answers on this machine: run the operator on one that has an identity, or use another auth"
+            }
             Way::Tools => "they took too long: run `az account get-access-token` by hand",
             _ => "no answer in time: check the network to the authority",
         };
@@ -169,7 +170,9 @@ impl Told {
             ),
             _ => StoreError::new(
                 Failure::Misconfigured,
-                format!("{self} failed: the request or the answer makes no sense: check tenantId, clientId and authorityHost"),
+                format!(
+                    "{self} failed: the request or the answer makes no sense: check tenantId, clientId and authorityHost"
+                ),
             ),
         }
     }

@@ -95,8 +95,7 @@ impl Policy for ToVault {
     async fn send(&self, ctx: &Context, request: &mut Request, _: &[Arc<dyn Policy>]) -> PolicyResult {
         // The next page of a list is where the server says that it is: it gets the token only if it is the vault.
         if request.url().origin() != self.vault.origin() {
-            let message =
-                " failed: the list goes on at another host, and tokens never follow: set vaultUrl to the vault's own name";
+            let message = " failed: the list goes on at another host, and tokens never follow: set vaultUrl to the vault's own name";
             return Err(wrapped(Lost(StoreError::new(Failure::Misconfigured, message))));
         }
         let bearer = request.headers().get_optional_string(&AUTHORIZATION).map(Zeroizing::new);

@@ -155,7 +155,9 @@ impl KeyVault {
 fn text(payload: &Payload, what: &str) -> Result<Zeroizing<String>, StoreError> {
     let refuse = |why: &str| StoreError::new(Failure::Misconfigured, format!("{what} failed: {why}"));
     let binary = || {
-        refuse("the value is not UTF-8 text, and Key Vault keeps text only: write it as Base64, and set decode: Base64 where it is read")
+        refuse(
+            "the value is not UTF-8 text, and Key Vault keeps text only: write it as Base64, and set decode: Base64 where it is read",
+        )
     };
     let text = match payload {
         Payload::Single(value) => Zeroizing::new(value.expose_str().ok_or_else(binary)?.to_owned()),
@@ -183,7 +185,9 @@ fn text(payload: &Payload, what: &str) -> Result<Zeroizing<String>, StoreError> 
         }
     };
     if text.len() > MAX_VALUE {
-        return Err(refuse("the value is longer than the 25,600 bytes that Key Vault takes: split it, or keep it elsewhere"));
+        return Err(refuse(
+            "the value is longer than the 25,600 bytes that Key Vault takes: split it, or keep it elsewhere",
+        ));
     }
     Ok(text)
 }
