@@ -102,6 +102,8 @@ impl KeyVault {
         if wire::is_name(name) {
             return Ok(name);
         }
+        // What is no name may be anything.
+        let what: String = what.escape_debug().take(150).collect();
         let message = format!(
             "{what} failed: Key Vault takes names of 1 to 127 letters, digits and '-': choose such a name, with layout Flat and nameStyle Kebab"
         );

@@ -163,7 +163,8 @@ fn no_answer(error: reqwest::Error, what: &impl fmt::Display) -> StoreError {
         source = e.source();
     }
     cause.truncate(cause.char_indices().nth(200).map_or(cause.len(), |(at, _)| at));
-    let message = if tls {
+    // Only a handshake: a broken connection names TLS, too.
+    let message = if tls && error.is_connect() {
         format!(
             "{what} failed: no TLS connection ({cause}): set the store's caBundle or caRef to the CA that signed the server's certificate, and check that the address has the name in it"
         )

@@ -82,7 +82,7 @@ async fn a_read_is_compared_with_lists() {
     // A new version, a value that is switched off and on, an attribute: all move the mark.
     fake.put("acme--000", "canary-2");
     assert!(!read.is_still(&marks(&*store, &all).await[&all[0]]));
-    fake.age(3600);
+    fake.age(120);
     assert!(!read.is_still(&marks(&*store, &all).await[&all[0]]));
     let read = store.get(&all[1], None).await.unwrap().unwrap().token;
     fake.disable("acme--001");

@@ -99,7 +99,8 @@ impl KeyVault {
             // A read says it for certain; a list of versions knows the order by the second only.
             Ok(found) => Ok(found.map(|secret| secret.about)),
             Err(error) if error.failure == Failure::Disabled => {
-                let latest = self.history(name, what).await?.into_iter().next();
+                let mut versions = self.history(name, what).await?.into_iter();
+                let latest = versions.find(|version| version.state == VersionState::Disabled);
                 Ok(latest.or_else(|| Some(Metadata::new(None, VersionState::Disabled))))
             }
             Err(error) => Err(error),
