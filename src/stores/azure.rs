@@ -78,7 +78,7 @@ impl KeyVault {
         };
         let vault = Url::parse(&settings.vault_url).ok().filter(|url| url.scheme() == "https").ok_or_else(no_vault)?;
         let host = vault.host_str().ok_or_else(no_vault)?;
-        let login = Arc::new(Login::new(Identity::new(settings, ca, credentials)?, host));
+        let login = Arc::new(Login::new(Identity::new(settings, &vault, ca, credentials)?, host));
         let http = Http::new(&settings.vault_url, ca)?;
         let transport = ToVault { http, vault: vault.clone(), login: login.clone() };
         let options = SecretClientOptions {

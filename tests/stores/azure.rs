@@ -123,3 +123,7 @@ impl Credentials for OfCluster {
         self.platform
     }
 }
+
+pub fn of_cluster(token: Option<&str>, platform: bool) -> Arc<OfCluster> {
+    Arc::new(OfCluster { secrets: Fixed::default(), token: token.map(str::to_owned), platform })
+}

@@ -1,6 +1,6 @@
 //! Every way to log in, one login for all, and what is said when it is rejected.
 
-use std::{io::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use secretref::{
     api::{AzureAuth, AzureKeyVault, Empty, ManagedIdentity, ServiceAccountRef, WorkloadIdentity},
@@ -8,7 +8,7 @@ use secretref::{
 };
 
 use crate::{
-    azure::{OfCluster, by_secret, credentials, settings, store, try_store, vault},
+    azure::{by_secret, credentials, of_cluster, settings, store, try_store, vault},
     env::{Fixed, error, key, plant},
     fakes::{
         FakeKeyVault, Role,
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-fn federated() -> Federated {
+pub fn federated() -> Federated {
     Federated {
         issuer: "https://oidc.example.com/cluster/".into(),
         subject: "system:serviceaccount:acme:reader".into(),
@@ -32,10 +32,6 @@ fn workload(account: Option<&str>) -> AzureAuth {
         service_account_ref: account,
     };
     AzureAuth { workload_identity: Some(identity), ..AzureAuth::default() }
-}
-
-fn of_cluster(token: Option<&str>, platform: bool) -> Arc<OfCluster> {
-    Arc::new(OfCluster { secrets: Fixed::default(), token: token.map(str::to_owned), platform })
 }
 
 fn with(fake: &FakeKeyVault, auth: AzureAuth, credentials: Arc<dyn Credentials>) -> Arc<dyn Store> {
@@ -115,6 +111,20 @@ async fn upkeep_replaces_a_token_before_a_read_has_to() {
     // An authority that is away does no harm while there is a token.
     fake.fail_logins(1000, 503);
     assert_eq!(store.get(&a, None).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_token_is_used_to_its_end_while_no_new_one_can_be_had() {
+    let fake = vault(Role::User).await;
+    fake.token_life(10);
+    let (store, a) = (store(&fake), key("acme--a"));
+    assert_eq!(store.get(&a, None).await.unwrap(), None);
+    tokio::time::sleep(Duration::from_millis(8200)).await;
+    fake.fail_logins(1000, 503);
+    for _ in 0..20 {
+        assert_eq!(store.get(&a, None).await.unwrap(), None);
+    }
+    assert_eq!(fake.count("token"), 2, "not one for each read");
 }
 
 #[tokio::test]
@@ -234,139 +244,24 @@ async fn a_tenants_store_has_nothing_of_the_operators() {
         clear(auth.workload_identity.as_mut().unwrap());
         error(tenants(Some(auth)), Failure::Misconfigured, field);
     }
-    tenants(Some(by_secret())).unwrap();
-    tenants(Some(workload(Some("reader")))).unwrap();
-}
-
-/// Runs this test again in a process of its own, which has these variables: a process cannot change its own safely.
-/// There it is false, and the test goes on.
-async fn starts_over(test: &str, variables: &[(&str, String)]) -> bool {
-    if std::env::var("SECRETREF_TEST_AGAIN").is_ok_and(|again| again == test) {
-        return false;
-    }
-    let mut command = tokio::process::Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", &format!("azure_logins::{test}"), "--nocapture"]);
-    command.env("SECRETREF_TEST_AGAIN", test).envs(variables.iter().map(|(name, value)| (*name, value.as_str())));
-    for name in [
-        "AZURE_TENANT_ID",
-        "AZURE_CLIENT_ID",
-        "AZURE_FEDERATED_TOKEN_FILE",
-        "NO_PROXY",
-        "no_proxy",
-        "IDENTITY_ENDPOINT",
+    // Nor does the operator go wherever a tenant says.
+    for (authority, goes) in [
+        ("https://login.microsoftonline.com", true),
+        ("https://login.microsoftonline.com/", true),
+        ("https://login.microsoftonline.us", true),
+        ("https://login.microsoftonline.com:8443", false),
+        ("https://login.microsoftonline.com.evil.example", false),
+        ("https://metadata.internal", false),
+        ("http://localhost", false),
     ] {
-        if !variables.iter().any(|(given, _)| *given == name) {
-            command.env_remove(name);
+        let settings =
+            AzureKeyVault { authority_host: Some(authority.into()), ..settings(&fake, Some(workload(Some("reader")))) };
+        let made = try_store(settings, Some(fake.ca()), of_cluster(Some("a.b.c"), false)).map(|_| ());
+        match goes {
+            true => made.unwrap(),
+            false => drop(error(made, Failure::Misconfigured, "remove authorityHost")),
         }
     }
-    let done = command.output().await.unwrap();
-    let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success() && said.contains("1 passed"), "{said}");
-    true
-}
-
-/// The store that the first process has made a server for.
-fn of_environment(auth: Option<AzureAuth>) -> Arc<dyn Store> {
-    let variable = |name: &str| std::env::var(name).unwrap();
-    let url = variable("SECRETREF_TEST_URL");
-    let settings = AzureKeyVault { vault_url: url.clone(), authority_host: Some(url), ca_ref: None, auth };
-    try_store(settings, Some(variable("SECRETREF_TEST_CA")), of_cluster(None, true)).unwrap()
-}
-
-fn environment(fake: &FakeKeyVault) -> Vec<(&'static str, String)> {
-    vec![("SECRETREF_TEST_URL", fake.url()), ("SECRETREF_TEST_CA", fake.ca())]
-}
-
-#[tokio::test]
-async fn workload_identity_of_the_environment_is_the_default() {
-    const NAME: &str = "workload_identity_of_the_environment_is_the_default";
-    let fake = FakeKeyVault::start().await;
-    fake.role(CLIENT, Role::User);
-    fake.federate(CLIENT, federated());
-    let path = std::env::temp_dir().join(format!("secretref-token-{:x}", rand::random::<u64>()));
-    std::fs::File::create(&path).unwrap().write_all(federated().token(600).as_bytes()).unwrap();
-    let mut variables = environment(&fake);
-    variables.push(("AZURE_TENANT_ID", TENANT.into()));
-    variables.push(("AZURE_CLIENT_ID", CLIENT.into()));
-    variables.push(("AZURE_FEDERATED_TOKEN_FILE", path.to_string_lossy().into_owned()));
-    if starts_over(NAME, &variables).await {
-        assert_eq!((fake.count("token"), fake.count("get")), (2, 2));
-        let _ = std::fs::remove_file(path);
-        return;
-    }
-    let _ = std::fs::remove_file(path);
-    let named = AzureAuth { workload_identity: Some(WorkloadIdentity::default()), ..AzureAuth::default() };
-    for auth in [None, Some(named)] {
-        assert_eq!(of_environment(auth).get(&key("acme--a"), None).await.unwrap(), None);
-    }
-    // The webhook's file goes away: the next login says what is missing.
-    let token = std::env::var("AZURE_FEDERATED_TOKEN_FILE").unwrap();
-    std::fs::remove_file(token).unwrap();
-    error(of_environment(None).get(&key("acme--a"), None).await, Failure::NotReady, "AZURE_FEDERATED_TOKEN_FILE");
-}
-
-#[tokio::test]
-async fn a_machines_identity_is_the_default_without_a_workloads() {
-    const NAME: &str = "a_machines_identity_is_the_default_without_a_workloads";
-    let fake = FakeKeyVault::start().await;
-    fake.role(CLIENT, Role::User);
-    fake.assign(None);
-    let mut variables = environment(&fake);
-    variables.push(("IDENTITY_ENDPOINT", format!("http://127.0.0.1:{}/msi/token", fake.machine.port)));
-    variables.push(("IDENTITY_HEADER", fake.machine_header()));
-    if starts_over(NAME, &variables).await {
-        assert_eq!((fake.machine.requests(), fake.count("get")), (4, 3));
-        return;
-    }
-    let machine = |client: Option<&str>| {
-        let identity = ManagedIdentity { client_id: client.map(str::to_owned) };
-        of_environment(Some(AzureAuth { managed_identity: Some(identity), ..AzureAuth::default() }))
-    };
-    for store in [of_environment(None), machine(None), machine(Some(CLIENT))] {
-        assert_eq!(store.get(&key("acme--a"), None).await.unwrap(), None);
-        assert_eq!(store.logins(), 1);
-    }
-    let other = machine(Some("33333333-0000-0000-0000-000000000000"));
-    error(other.get(&key("acme--a"), None).await, Failure::Unauthenticated, "correct auth.managedIdentity.clientId");
-}
-
-/// The address of virtual machines is fixed: it is reached through a proxy here.
-#[tokio::test]
-async fn a_virtual_machines_identity() {
-    const NAME: &str = "a_virtual_machines_identity";
-    let fake = FakeKeyVault::start().await;
-    fake.role(CLIENT, Role::User);
-    fake.assign(Some(CLIENT));
-    let mut variables = environment(&fake);
-    variables.push(("HTTP_PROXY", format!("http://127.0.0.1:{}", fake.machine.port)));
-    variables.push(("http_proxy", format!("http://127.0.0.1:{}", fake.machine.port)));
-    // Of the workload there is only who it would be: no token.
-    variables.push(("AZURE_TENANT_ID", TENANT.into()));
-    variables.push(("AZURE_CLIENT_ID", CLIENT.into()));
-    if starts_over(NAME, &variables).await {
-        assert_eq!((fake.machine.requests(), fake.count("get")), (1, 1));
-        return;
-    }
-    let store = of_environment(None);
-    assert_eq!(store.get(&key("acme--a"), None).await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn a_machine_without_an_identity_is_soon_found_out() {
-    const NAME: &str = "a_machine_without_an_identity_is_soon_found_out";
-    let fake = FakeKeyVault::start().await;
-    let mut variables = environment(&fake);
-    variables.push(("IDENTITY_ENDPOINT", "http://127.0.0.1:1/msi/token".into()));
-    variables.push(("IDENTITY_HEADER", "none".into()));
-    variables.push(("PATH", "/nonexistent".into()));
-    if starts_over(NAME, &variables).await {
-        return;
-    }
-    error(
-        of_environment(None).get(&key("acme--a"), None).await,
-        Failure::Unavailable,
-        "no identity answers on this machine",
-    );
-    let tools = AzureAuth { developer_tools: Some(Empty {}), ..AzureAuth::default() };
-    error(of_environment(Some(tools)).get(&key("acme--a"), None).await, Failure::Unauthenticated, "az login");
+    tenants(Some(by_secret())).unwrap();
+    tenants(Some(workload(Some("reader")))).unwrap();
 }

@@ -176,4 +176,8 @@ async fn a_certificates_secret_is_read_but_not_listed() {
     fake.put_certificate("acme--web");
     assert_eq!(store.list("acme--").await.unwrap(), [key("acme--a")]);
     assert_eq!(value(&store.get(&key("acme--web"), None).await.unwrap().unwrap()), "canary-pkcs12");
+    assert_eq!(store.versions(&key("acme--web")).await.unwrap().len(), 1);
+    assert_eq!(store.metadata(&key("acme--web")).await.unwrap().unwrap().state, VersionState::Enabled);
+    let marks = store.changes(&[key("acme--web"), key("acme--a")]).await.unwrap().unwrap();
+    assert_eq!(marks.len(), 2);
 }

@@ -4,6 +4,7 @@
 
 mod azure;
 mod azure_changes;
+mod azure_environment;
 mod azure_failures;
 mod azure_logins;
 mod azure_values;

@@ -84,6 +84,7 @@ impl Identity {
     /// What the settings say, and the environment where they are silent.
     pub fn new(
         settings: &AzureKeyVault,
+        vault: &Url,
         ca: Option<&str>,
         credentials: Arc<dyn Credentials>,
     ) -> Result<Self, StoreError> {
@@ -111,9 +112,12 @@ impl Identity {
                 (_, client, _) => Way::Machine { client },
             }
         };
-        let host = Url::parse(&settings.vault_url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        if !own && !settings.authority_host.as_deref().is_none_or(|at| may_be_asked(at, vault)) {
+            let message = "a SecretStore's authorityHost is one of Microsoft's, or the vault's own host: remove authorityHost, or use a ClusterSecretStore";
+            return Err(StoreError::new(Failure::Misconfigured, message));
+        }
         let authority = settings.authority_host.clone().or_else(|| variable("AZURE_AUTHORITY_HOST"));
-        let authority = authority.unwrap_or_else(|| home(host.as_deref().unwrap_or_default()).to_owned());
+        let authority = authority.unwrap_or_else(|| home(vault.host_str().unwrap_or_default()).to_owned());
         let ca = ca.filter(|_| settings.authority_host.is_some()).map(str::to_owned);
         Ok(Self { way, authority, ca, credentials })
     }
@@ -236,6 +240,15 @@ fn variable(name: &str) -> Option<String> {
 
 fn token_file() -> Option<PathBuf> {
     variable("AZURE_FEDERATED_TOKEN_FILE").map(PathBuf::from)
+}
+
+/// Whether a tenant may send the operator there: the platform has allowed the vault's host and no other.
+fn may_be_asked(authority: &str, vault: &Url) -> bool {
+    let Some(url) = Url::parse(authority).ok().filter(|url| url.scheme() == "https") else { return false };
+    let known =
+        ["https://login.microsoftonline.com", "https://login.microsoftonline.us", "https://login.chinacloudapi.cn"];
+    known.iter().any(|known| Url::parse(known).is_ok_and(|known| known.origin() == url.origin()))
+        || vault.origin() == url.origin()
 }
 
 /// The authority of the cloud that a vault is in.

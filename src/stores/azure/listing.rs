@@ -3,7 +3,7 @@
 //! The vault lists 25 secrets a page, all that it has, and no part of it. So a list tells changes more cheaply than
 //! reads only if the vault has fewer pages than there are keys to look at.
 
-use std::{collections::HashMap, time::Duration};
+use std::{cmp::Reverse, collections::HashMap, time::Duration};
 
 use azure_core::http::{PageIterator, Pager, Response, headers::HeaderName};
 use azure_security_keyvault_secrets::models::{ListSecretPropertiesResult, SecretClientListSecretPropertiesOptions};
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{
     KeyVault,
     transport::date,
-    wire::{self, Need},
+    wire::{self, Listed, Need},
 };
 use crate::{
     naming::StoreKey,
@@ -62,7 +62,7 @@ struct Pages<'a> {
 
 /// One page of it.
 struct Page {
-    items: Vec<(String, Metadata)>,
+    items: Vec<Listed>,
     now: Timestamp,
     more: bool,
 }
@@ -85,8 +85,7 @@ impl<'a> Pages<'a> {
             Err(error) => return Some(Err(error)),
         };
         let more = page.next_link.is_some_and(|link| !link.is_empty());
-        let own = page.value.into_iter().filter(|item| item.managed != Some(true));
-        Some(Ok(Page { items: own.filter_map(wire::listed).collect(), now, more }))
+        Some(Ok(Page { items: page.value.into_iter().filter_map(Listed::of).collect(), now, more }))
     }
 
     fn is_endless(&self) -> Result<(), StoreError> {
@@ -108,7 +107,7 @@ impl KeyVault {
         let mut keys = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| wire::error(&error, &what, Need::List))?;
-            let names = page.items.into_iter().map(|(name, _)| name);
+            let names = page.items.into_iter().filter(|item| !item.managed).map(|item| item.name);
             let starts = |name: &String| name.get(..prefix.len()).is_some_and(|n| n.eq_ignore_ascii_case(prefix));
             keys.extend(names.filter(starts).map(StoreKey::verbatim));
             pages.is_endless()?;
@@ -124,13 +123,15 @@ impl KeyVault {
         let mut versions = Vec::new();
         while let Some(page) = pages.next().await {
             match page {
-                Ok(page) => versions.extend(page.items.into_iter().map(|(_, about)| about)),
+                Ok(page) => versions.extend(page.items.into_iter().map(|item| item.about)),
                 Err(error) if wire::is_missing(&error) => return Ok(Vec::new()),
                 Err(error) => return Err(wire::error(&error, &what, Need::List)),
             }
             pages.is_endless()?;
         }
-        versions.sort_by(|a, b| (b.created, b.updated).cmp(&(a.created, a.updated)));
+        // Of one second, what is listed last is taken for the newest.
+        versions.reverse();
+        versions.sort_by_key(|version| Reverse((version.created, version.updated)));
         Ok(versions)
     }
 
@@ -171,9 +172,9 @@ impl KeyVault {
                 }
                 Err(error) => return Err(wire::error(&error, &what, Need::List)),
             };
-            for (name, about) in page.items {
-                for key in wanted.get(&name.to_ascii_lowercase()).into_iter().flatten() {
-                    marks.insert((*key).clone(), wire::listed_mark(about.updated, page.now));
+            for item in page.items {
+                for key in wanted.get(&item.name.to_ascii_lowercase()).into_iter().flatten() {
+                    marks.insert((*key).clone(), wire::listed_mark(item.about.updated, page.now));
                 }
             }
             if page.more && pages.read >= keys.len() {

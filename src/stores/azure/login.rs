@@ -49,6 +49,8 @@ struct State {
     /// The last rejected login: answered again until then, without asking anybody.
     refused: Option<(Instant, StoreError)>,
     refusals: u32,
+    /// While there is a token that is good to its end, no new one is asked for before then.
+    not_before: Option<Instant>,
 }
 
 struct Live {
@@ -131,9 +133,15 @@ impl Login {
     }
 
     async fn token(&self, scope: &str) -> Result<AccessToken, StoreError> {
-        self.may_ask_for(scope)?;
+        if !is_ours(scope, &self.host) {
+            let message = "the server asks for a token of another service than Key Vault, and gets none: check that vaultUrl is a Key Vault's, and that nothing stands in front of it";
+            return Err(StoreError::new(Failure::Misconfigured, message));
+        }
         let mut state = self.state.lock().await;
-        if let Some(live) = state.live.as_ref().filter(|live| live.scope == scope && live.left() > live.margin()) {
+        let waits = state.not_before.is_some_and(|at| at > Instant::now());
+        if let Some(live) = state.live.as_ref().filter(|live| live.scope == scope)
+            && (live.left() > live.margin() || waits && !live.left().is_zero())
+        {
             return Ok(live.token.clone());
         }
         let result = match state.refusal() {
@@ -143,7 +151,11 @@ impl Login {
         match (result, &state.live) {
             (Ok(token), _) => Ok(token),
             // It is good to the end, even if no new one can be had now.
-            (Err(_), Some(live)) if live.scope == scope && !live.left().is_zero() => Ok(live.token.clone()),
+            (Err(_), Some(live)) if live.scope == scope && !live.left().is_zero() => {
+                let token = live.token.clone();
+                state.not_before = Some(Instant::now() + PAUSE);
+                Ok(token)
+            }
             (Err(error), _) => Err(error),
         }
     }
@@ -164,19 +176,15 @@ impl Login {
             }
         }
     }
+}
 
-    /// A token is for one resource. A server that asks for one of another service's would use it there.
-    fn may_ask_for(&self, scope: &str) -> Result<(), StoreError> {
-        let resource = scope.strip_prefix("https://").and_then(|s| s.strip_suffix("/.default")).unwrap_or_default();
-        let above = self.host.strip_suffix(resource).is_some_and(|rest| rest.ends_with('.'));
-        let own = resource == self.host
-            || (above && resource.contains('.') && self.host.trim_matches(['[', ']']).parse::<IpAddr>().is_err());
-        if SERVICES.contains(&resource) || own {
-            return Ok(());
-        }
-        let message = "the server asks for a token of another service than Key Vault, and gets none: check that vaultUrl is a Key Vault's, and that nothing stands in front of it";
-        Err(StoreError::new(Failure::Misconfigured, message))
-    }
+/// Whether a token for this may be given to a vault at this host. A token is for one resource: a server that asks for
+/// one of another service's would use it there.
+fn is_ours(scope: &str, host: &str) -> bool {
+    let Some(resource) = scope.strip_prefix("https://").and_then(|s| s.strip_suffix("/.default")) else { return false };
+    let below = host.strip_suffix(resource).is_some_and(|rest| rest.ends_with('.')) && resource.contains('.');
+    let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    SERVICES.contains(&resource) || resource == host || (below && !is_address)
 }
 
 impl State {
@@ -209,5 +217,48 @@ impl TokenCredential for Login {
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Login")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_given_for_key_vaults_only() {
+        for (resource, host, given) in [
+            ("vault.azure.net", "kv.vault.azure.net", true),
+            ("vault.azure.net", "10.0.0.1", true),
+            ("managedhsm.azure.net", "hsm.managedhsm.azure.net", true),
+            ("vault.lab.example", "kv.vault.lab.example", true),
+            ("lab.example", "kv.vault.lab.example", true),
+            ("kv.vault.lab.example", "kv.vault.lab.example", true),
+            ("10.0.0.1", "10.0.0.1", true),
+            ("example", "kv.vault.lab.example", false),
+            ("0.0.1", "10.0.0.1", false),
+            ("ult.lab.example", "kv.vault.lab.example", false),
+            ("management.azure.com", "kv.vault.azure.net", false),
+            ("management.azure.com", "kv.vault.lab.example", false),
+            ("vault.azure.net.lab.example", "kv.vault.lab.example", false),
+            ("vault.azure.net/x", "kv.vault.azure.net", false),
+            ("", "kv.vault.azure.net", false),
+        ] {
+            assert_eq!(is_ours(&format!("https://{resource}/.default"), host), given, "{resource} at {host}");
+        }
+        for scope in ["vault.azure.net", "http://vault.azure.net/.default", "https://vault.azure.net", "/.default", ""]
+        {
+            assert!(!is_ours(scope, "kv.vault.azure.net"), "{scope}");
+        }
+    }
+
+    #[test]
+    fn the_sdk_checks_what_it_can() {
+        for host in ["kv.vault.azure.net", "kv.vault.azure.cn", "kv.vault.usgovcloudapi.net", "h.managedhsm.azure.net"]
+        {
+            assert!(Login::is_known_cloud(host), "{host}");
+        }
+        for host in ["vault.azure.net", "evilvault.azure.net", "kv.vault.azure.net.example", "localhost", "10.0.0.1"] {
+            assert!(!Login::is_known_cloud(host), "{host}");
+        }
     }
 }

@@ -106,9 +106,19 @@ impl Secret {
     }
 }
 
-/// Name and properties of what a list holds.
-pub(super) fn listed(item: SecretProperties) -> Option<(String, Metadata)> {
-    about(&item.id?, item.attributes, item.content_type, item.tags)
+/// What a list says of one secret, or of one version.
+pub(super) struct Listed {
+    pub name: String,
+    pub about: Metadata,
+    /// It is a certificate's, which the vault made.
+    pub managed: bool,
+}
+
+impl Listed {
+    pub fn of(item: SecretProperties) -> Option<Self> {
+        let (name, about) = about(&item.id?, item.attributes, item.content_type, item.tags)?;
+        Some(Self { name, about, managed: item.managed == Some(true) })
+    }
 }
 
 /// The mark of a listed key.
