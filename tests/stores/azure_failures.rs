@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use secretref::{api::Capabilities, stores::Failure};
+use secretref::{
+    api::Capabilities,
+    stores::{Failure, VersionState, When, Write},
+};
 
 use crate::{
     azure::{by_secret, credentials, settings, store, try_store, value, vault},
-    env::{error, eventually, key},
+    env::{documented, error, eventually, key},
     fakes::{FakeKeyVault, Role, key_vault::CLIENT, tls::Line},
 };
 
@@ -74,6 +77,29 @@ async fn rights_are_named_as_the_role_that_gives_them() {
     fake.role(CLIENT, Role::None);
     error(store.get(&a, None).await, Failure::Denied, user);
     assert_eq!(store.logins(), 1, "a denial is no reason to log in again");
+}
+
+#[tokio::test]
+async fn the_documented_roles_are_enough() {
+    let (fake, a) = (vault(Role::None).await, key("acme--a"));
+    fake.role_definition(CLIENT, documented("azure reader"));
+    let version = fake.put("acme--a", "canary-1");
+    let store = store(&fake);
+    assert_eq!(store.probe().await.unwrap(), Capabilities { get: true, list: true, write: false });
+    let read = store.get(&a, None).await.unwrap().unwrap();
+    assert_eq!((store.list("acme--").await.unwrap(), store.versions(&a).await.unwrap().len()), (vec![a.clone()], 1));
+    assert_eq!(store.changes(&[a.clone(), key("b")]).await.unwrap().unwrap().len(), 1);
+    let write = Write { payload: read.payload, when: When::Always, content_type: None, tags: None };
+    error(store.set(&a, &write).await, Failure::Denied, "Key Vault Secrets Officer");
+
+    fake.role_definition(CLIENT, documented("azure writer"));
+    let store = crate::azure::store(&fake);
+    assert_eq!(store.probe().await.unwrap(), Capabilities { get: true, list: true, write: true });
+    store.set(&a, &write).await.unwrap();
+    assert!(store.delete(&a).await.unwrap());
+    assert_eq!(store.metadata(&a).await.unwrap().unwrap().state, VersionState::Deleted);
+    assert!(store.restore(&a, &version).await.unwrap().is_some());
+    assert_eq!(fake.count("purge"), 0);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::{
     TENANT,
     authority::pairs,
     reply,
-    world::{Role, Secret, Version, World},
+    world::{SECRETS, Secret, Version, World},
 };
 
 const HOST: &str = "https://fake.vault.azure.net";
@@ -81,11 +81,16 @@ impl Ask {
         }
     }
 
-    fn allowed(&self, role: Role) -> bool {
+    /// The data action that it takes.
+    fn action(&self) -> &'static str {
         match self {
-            Self::Get(..) | Self::GetDeleted(_) => role != Role::None,
-            Self::List | Self::Versions(_) | Self::ListDeleted => matches!(role, Role::User | Role::Officer),
-            _ => role == Role::Officer,
+            Self::Get(..) => "getSecret/action",
+            Self::List | Self::Versions(_) | Self::ListDeleted | Self::GetDeleted(_) => "readMetadata/action",
+            Self::Set(_) => "setSecret/action",
+            Self::Update(..) => "update/action",
+            Self::Delete(_) => "delete",
+            Self::Recover(_) => "recover/action",
+            Self::Purge(_) => "purge/action",
         }
     }
 }
@@ -127,8 +132,8 @@ pub fn answer(world: &mut World, head: &Parts, body: &[u8]) -> Response {
     if version.is_none_or(|version| !version.starts_with("20") && !version.starts_with("7.")) {
         return refusal(400, "BadParameter", "", "api-version must be specified");
     }
-    let role = world.clients.get(&client).map(|c| c.role).unwrap_or_default();
-    if !ask.allowed(role) {
+    let action = format!("{SECRETS}{}", ask.action());
+    if !world.clients.get(&client).is_some_and(|client| client.actions.contains(&action)) {
         return refusal(403, "Forbidden", "ForbiddenByRbac", "Caller is not authorized canary-caller");
     }
     let name = ask.name();

@@ -60,7 +60,14 @@ impl FakeKeyVault {
 
     /// What a client may do from now on.
     pub fn role(&self, client: &str, role: Role) {
-        self.world().client(client).role = role;
+        self.world().client(client).actions = role.actions();
+    }
+
+    /// What a client may do from now on, as a role definition says it.
+    pub fn role_definition(&self, client: &str, definition: &str) {
+        let definition: Value = serde_json::from_str(definition).unwrap();
+        let actions = definition["DataActions"].as_array().unwrap().iter().map(|a| a.as_str().unwrap().to_owned());
+        self.world().client(client).actions = actions.collect();
     }
 
     /// The client's only secret from now on.

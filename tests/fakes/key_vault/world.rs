@@ -22,9 +22,28 @@ pub enum Role {
     Officer,
 }
 
+/// Data actions of the secrets of a vault.
+pub const SECRETS: &str = "Microsoft.KeyVault/vaults/secrets/";
+
+impl Role {
+    /// What the role allows.
+    pub fn actions(self) -> Vec<String> {
+        let all = ["getSecret/action", "readMetadata/action", "setSecret/action", "update/action", "delete"];
+        let all = [&all[..], &["recover/action", "purge/action", "backup/action", "restore/action"]].concat();
+        let count = match self {
+            Self::None => 0,
+            Self::GetOnly => 1,
+            Self::User => 2,
+            Self::Officer => all.len(),
+        };
+        all[..count].iter().map(|action| format!("{SECRETS}{action}")).collect()
+    }
+}
+
 #[derive(Default)]
 pub struct Client {
-    pub role: Role,
+    /// Data actions.
+    pub actions: Vec<String>,
     pub secret: Option<String>,
     pub secret_expired: bool,
     pub federated: Option<Federated>,
