@@ -204,12 +204,9 @@ async fn a_service_accounts_token_is_exchanged() {
     for (token, part) in [
         (
             other.token(600),
-            "AADSTS700213): no federated credential of the client fits: add one with issuer https://oidc.example.com/cluster/, subject system:serviceaccount:acme:other, audience api://AzureADTokenExchange",
+            "AADSTS700213): add a federated credential with issuer https://oidc.example.com/cluster/, subject system:serviceaccount:acme:other, audience api://AzureADTokenExchange",
         ),
-        (
-            foreign.token(600),
-            "AADSTS700211): no federated credential of the client fits: add one with issuer https://oidc.example.com/another/",
-        ),
+        (foreign.token(600), "AADSTS700211): add a federated credential with issuer https://oidc.example.com/another/"),
         (wrong.token(600), "AADSTS700212"),
         (federated().token(-60), "check the clocks"),
         ("no.jwt".to_owned(), "AADSTS50027"),
@@ -221,7 +218,7 @@ async fn a_service_accounts_token_is_exchanged() {
     let mut auth = workload(None);
     auth.workload_identity.as_mut().unwrap().client_id = Some("22222222-0000-0000-0000-000000000000".into());
     let store = with(&fake, auth, of_cluster(Some(&token), true));
-    error(store.get(&a, None).await, Failure::Unauthenticated, "no federated credential");
+    error(store.get(&a, None).await, Failure::Unauthenticated, "add a federated credential");
 }
 
 #[tokio::test]

@@ -118,16 +118,11 @@ impl Told {
             90_002 | 900_021 | 900_023 => "there is no such tenant: correct tenantId".to_owned(),
             70_021 | 700_211..=700_213 => {
                 let audience = audience(&self.authority);
-                match &self.claims {
-                    Some(Claims { iss, sub }) => format!(
-                        "no federated credential of the client fits: add one with issuer {}, subject {}, audience {audience}",
-                        short(iss),
-                        short(sub)
-                    ),
-                    None => format!(
-                        "no federated credential of the client fits: add one with the cluster's issuer, subject system:serviceaccount:NAMESPACE:NAME, audience {audience}"
-                    ),
-                }
+                let (issuer, subject) = match &self.claims {
+                    Some(Claims { iss, sub }) => (short(iss, 115), short(sub, 88)),
+                    None => ("the cluster's".to_owned(), "system:serviceaccount:NAMESPACE:NAME".to_owned()),
+                };
+                format!("add a federated credential with issuer {issuer}, subject {subject}, audience {audience}")
             }
             700_024 | 700_027 | 50_013 => {
                 "the ServiceAccount's token is not accepted: check the clocks, and that the authority can read the keys of the cluster's issuer".to_owned()
@@ -179,10 +174,67 @@ impl Told {
 }
 
 fn host(url: &str) -> String {
-    Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
+    Url::parse(url).ok().and_then(|url| url.host_str().map(|host| short(host, 40))).unwrap_or_default()
 }
 
-/// As much of a claim as a sentence bears.
-fn short(claim: &str) -> String {
-    claim.chars().filter(|c| c.is_ascii_graphic()).take(90).collect()
+/// As much of a name as a sentence bears.
+fn short(name: &str, most: usize) -> String {
+    name.chars().filter(char::is_ascii_graphic).take(most).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use reqwest::StatusCode;
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    fn told(way: Way) -> Told {
+        let claims = Claims { iss: "https://issuer.example/".repeat(20), sub: "system:serviceaccount:".repeat(20) };
+        let authority = format!("https://login.{}.example", "a".repeat(60));
+        Told { way, authority, claims: Some(claims) }
+    }
+
+    fn ways() -> [Way; 4] {
+        let secret = SecretKeyRef { name: "a".repeat(63), namespace: None, key: "b".repeat(63) };
+        [Way::Federated, Way::Machine, Way::Secret(secret), Way::Tools]
+    }
+
+    #[test]
+    fn every_sentence_says_what_to_do_and_repeats_nothing() {
+        let codes = [0, 1, 50_013, 70_021, 90_002, 500_011, 700_016, 700_024, 700_211, 7_000_215, 7_000_222];
+        for told in ways().map(told) {
+            let mut all = vec![told.late(), told.senseless()];
+            for status in [400, 401, 403, 404, 410, 418, 429, 500, 503] {
+                for code in codes {
+                    let body = format!(r#"{{"error":"canary","error_description":"canary","error_codes":[{code}]}}"#);
+                    for body in [body, "canary".to_owned()] {
+                        all.push(told.refused(&Reply {
+                            status: StatusCode::from_u16(status).unwrap(),
+                            retry_after: None,
+                            headers: Default::default(),
+                            body: Zeroizing::new(body.into_bytes()),
+                        }));
+                    }
+                }
+            }
+            for error in all {
+                let text = error.to_string();
+                assert!(text.len() < 400 && text.contains(": ") && !text.contains("canary"), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_cloud_has_its_audience() {
+        for (authority, exchange) in [
+            ("https://login.microsoftonline.com", "api://AzureADTokenExchange"),
+            ("https://login.microsoftonline.us/", "api://AzureADTokenExchangeUSGov"),
+            ("https://login.chinacloudapi.cn", "api://AzureADTokenExchangeChina"),
+            ("https://login.lab.example", "api://AzureADTokenExchange"),
+        ] {
+            assert_eq!(audience(authority), exchange);
+        }
+    }
 }

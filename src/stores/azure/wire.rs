@@ -267,3 +267,6 @@ fn refused(refusal: &Refusal, what: &impl fmt::Display, need: Need) -> StoreErro
     };
     StoreError::new(failure, format!("{what} failed: {why} (status {})", refusal.status))
 }
+
+#[cfg(test)]
+mod tests;
