@@ -6,6 +6,7 @@ mod azure;
 mod azure_changes;
 mod azure_environment;
 mod azure_failures;
+mod azure_layers;
 mod azure_logins;
 mod azure_values;
 mod azure_writes;
