@@ -3,7 +3,9 @@
 pub mod api;
 pub mod audit;
 pub mod cli;
+pub mod config;
 pub mod naming;
+pub mod notify;
 pub mod operator;
 pub mod refresh;
 pub mod resolve;

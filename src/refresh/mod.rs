@@ -5,7 +5,9 @@
 //! so a restart or another leader polls each key when it would have been polled anyway. Pure: no I/O, no clock.
 
 mod key;
+mod looks;
 mod schedule;
+mod told;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -14,6 +16,7 @@ use std::{
 };
 
 use key::Key;
+pub use looks::Looks;
 pub use schedule::Now;
 use schedule::{next_poll, stretch};
 
@@ -51,6 +54,19 @@ impl State {
     }
 }
 
+/// What a list of marks says of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// It is as it was.
+    Unchanged,
+    /// For the first time since this process began, and in this state.
+    Seen(State),
+    /// It has to be read.
+    Unknown,
+    /// Nobody needs it any more.
+    Unwanted,
+}
+
 /// The table of all stores; `S` names a subscriber (a reference).
 #[derive(Debug)]
 pub struct KeyTable<S> {
@@ -66,6 +82,10 @@ struct StoreTable<S> {
     /// Polls per second that the subscribers ask for.
     demand: f64,
     pushed: bool,
+    /// All keys have one phase, so that one list tells of all of them.
+    aligned: bool,
+    /// Moves when a key comes or goes.
+    moves: u64,
 }
 
 impl<S> Default for KeyTable<S> {
@@ -83,9 +103,35 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
             capacity: requests_per_second,
             demand: 0.0,
             pushed,
+            aligned: false,
+            moves: 0,
         });
         table.capacity = requests_per_second;
         table.pushed = pushed;
+    }
+
+    /// Gives all keys of a store one phase, or each its own again.
+    pub fn align(&mut self, store: &StoreUid, aligned: bool, now: Now) {
+        let Some(table) = self.stores.get_mut(store).filter(|t| t.aligned != aligned) else { return };
+        table.aligned = aligned;
+        let reads: Vec<Read> = table.entries.keys().cloned().collect();
+        for read in reads {
+            table.postpone(store, &read, now);
+        }
+    }
+
+    /// What the marks of a list say of a key: nothing new, all that has to be known, or that it has to be read.
+    pub fn compare(&self, store: &str, read: &Read, listed: Option<&ChangeToken>) -> Compared {
+        let Some(key) = self.stores.get(store).and_then(|t| t.entries.get(read)) else { return Compared::Unwanted };
+        match (&key.state, listed) {
+            _ if key.failure.is_some() => Compared::Unknown,
+            (Some(State::Present(token)), Some(mark)) if token.is_still(mark) => Compared::Unchanged,
+            // That it is not there was said by a read, and by two of them where it was there before.
+            (Some(State::Absent), None) if key.absence_confirmed || !key.was_present => Compared::Unchanged,
+            // An earlier process knew it: its fingerprint tells whether this is still so.
+            (None, Some(mark)) if !mark.is_young() => Compared::Seen(State::Present(mark.clone())),
+            _ => Compared::Unknown,
+        }
     }
 
     /// Forgets a store and all that stands on it; answers who did.
@@ -100,7 +146,8 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
     }
 
     /// Replaces what a subscriber stands on. `assume_present`: these keys were in use before this process, so that
-    /// their absence has to be seen twice. Pinned versions never change and are not polled.
+    /// their absence has to be seen twice. Pinned versions never change and are not polled. With [`Duration::MAX`] it is
+    /// never polled for, and has to be told.
     pub fn subscribe(
         &mut self,
         subscriber: &S,
@@ -119,6 +166,7 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
         }
         let Some(table) = self.stores.get_mut(store) else { return };
         for read in &reads {
+            table.moves += u64::from(!table.entries.contains_key(read));
             let key = table.entries.entry(read.clone()).or_insert_with(|| Key {
                 subscribers: HashMap::new(),
                 interval: Duration::MAX,
@@ -245,6 +293,10 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
     /// The keys of a subscriber that resolved before and whose absence was not seen twice: not to be fallen back from.
     pub fn resolved_before(&self, subscriber: &S) -> Vec<StoreKey> {
         let Some((store, reads)) = self.subscriptions.get(subscriber) else { return Vec::new() };
+        if self.has_to_be_told(subscriber) {
+            // Nobody would look for the second time.
+            return Vec::new();
+        }
         let keys = reads.iter().filter_map(|r| if let Read::Key(key, None) = r { Some(key) } else { None });
         keys.filter(|k| self.absence_unconfirmed(store, k)).cloned().collect()
     }
@@ -268,6 +320,11 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
         reads.iter().map(|r| (r, self.state(store, r))).collect()
     }
 
+    /// Keys of one store.
+    pub fn len_of(&self, store: &str) -> usize {
+        self.stores.get(store).map_or(0, |t| t.entries.len())
+    }
+
     /// Keys in the table.
     pub fn len(&self) -> usize {
         self.stores.values().map(|t| t.entries.len()).sum()
@@ -281,12 +338,17 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
     /// The store is asked for more than its limits allow: by this factor the intervals are stretched.
     pub fn overload(&self, store: &str) -> Option<f64> {
         let table = self.stores.get(store)?;
-        let factor = stretch(table.demand, table.capacity);
+        let factor = table.factor();
         (factor > 1.0 && !table.pushed).then_some(factor)
     }
 }
 
 impl<S> StoreTable<S> {
+    /// By how much intervals are stretched. Lists cost next to nothing, however many keys they tell of.
+    fn factor(&self) -> f64 {
+        if self.aligned { 1.0 } else { stretch(self.demand, self.capacity) }
+    }
+
     /// Brings interval, demand and due time of a key in line with its subscribers; a key without any goes.
     fn reschedule(&mut self, store: &StoreUid, read: &Read, now: Now) {
         let Some(key) = self.entries.get_mut(read) else { return };
@@ -297,6 +359,7 @@ impl<S> StoreTable<S> {
                 self.due.remove(&(at, read.clone()));
             }
             self.entries.remove(read);
+            self.moves += 1;
             return;
         };
         let changed = key.interval != interval;
@@ -308,7 +371,7 @@ impl<S> StoreTable<S> {
     }
 
     fn postpone(&mut self, store: &StoreUid, read: &Read, now: Now) {
-        let factor = stretch(self.demand, self.capacity);
+        let factor = self.factor();
         let Some(key) = self.entries.get_mut(read) else { return };
         if let Some(at) = key.due.take() {
             self.due.remove(&(at, read.clone()));
@@ -320,7 +383,9 @@ impl<S> StoreTable<S> {
                 self.due.insert((at, read.clone()));
             }
         } else if key.interval != Duration::MAX {
-            let at = next_poll(store, read, key.interval.mul_f64(factor), now);
+            let interval = key.interval.mul_f64(factor);
+            let at =
+                if self.aligned { next_poll(store, interval, now) } else { next_poll((store, read), interval, now) };
             key.due = Some(at);
             self.due.insert((at, read.clone()));
         }

@@ -17,10 +17,12 @@ use crate::{
 };
 
 pub mod azure;
+mod body;
 pub mod credentials;
 pub(crate) mod http;
 pub mod kubernetes;
 pub mod layers;
+pub mod local;
 mod pace;
 pub mod settings;
 mod stored;
@@ -236,7 +238,7 @@ pub fn connect(provider: &Provider, with: Connector) -> Result<Arc<dyn Store>, S
             Ok(Arc::new(azure::KeyVault::new(settings, with.ca.as_deref(), with.credentials)?))
         }
         Provider { vault: Some(settings), .. } => {
-            Ok(Arc::new(vault::Vault::new(settings, with.ca.as_deref(), with.credentials)?))
+            Ok(Arc::new(vault::Vault::new(settings, with.ca.as_deref(), with.credentials, with.marks)?))
         }
         Provider { kubernetes: Some(settings), .. } => {
             let client = with.client.ok_or_else(|| {

@@ -23,7 +23,7 @@ async fn not_found_is_certain_and_nothing_else_is_not_found() {
     assert_eq!(store.get(&a, None).await.unwrap(), None, "deleted");
     // A 404 of something that stands in front says nothing of the key.
     fake.fail(1, 404, None);
-    error(store.get(&a, None).await, Failure::Misconfigured, "check the store's vaultUrl");
+    error(store.get(&a, None).await, Failure::Misconfigured, "check the store's address (vaultUrl)");
     for status in [301, 307] {
         fake.fail(1, status, None);
         error(store.get(&a, None).await, Failure::Misconfigured, "redirects");

@@ -5,12 +5,16 @@ mod adopt;
 mod binding;
 mod dispatch;
 mod health;
+mod notified;
 mod observe;
 mod outcome;
+mod polls;
 mod stores;
 
 use binding::Known;
 pub use binding::Live;
+use notified::Notices;
+pub use polls::Survey;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
@@ -37,8 +41,9 @@ use super::{
 };
 use crate::{
     api::{Capabilities, Reason},
+    notify::{Directory, Hashes},
     refresh::{KeyTable, Now},
-    resolve::Problem,
+    resolve::{Problem, Read},
     stores::layers::{Cache, Layers},
     telemetry::Metrics,
 };
@@ -70,6 +75,10 @@ pub struct Parts {
     pub tenant_hosts: Option<Vec<String>>,
     /// What stands in audit events for the operator itself.
     pub requester: Arc<str>,
+    /// Which stores there are, for whoever takes notifications.
+    pub directory: Arc<Directory>,
+    /// Hashes of what notifications name.
+    pub hashes: Hashes,
     /// How many watches will say that they have listed.
     pub watches: usize,
 }
@@ -87,6 +96,7 @@ pub struct Engine {
     targets: HashMap<ObjectKey, TargetMeta>,
     stores: HashMap<StoreName, StoreState>,
     table: KeyTable<ObjectKey>,
+    notices: Notices,
     queue: WorkQueue,
     timers: BTreeSet<(Instant, ObjectKey)>,
     follows: VecDeque<ObjectKey>,
@@ -126,6 +136,8 @@ struct Tracked {
     /// The uid of a target that went while it was synced.
     gone: Option<String>,
     repair: bool,
+    /// It is not polled for, and something that it stands on has changed.
+    behind: bool,
     /// It is in line for a patch that follows its store.
     follows: bool,
     /// It stands aside until its store has room.
@@ -158,6 +170,12 @@ struct StoreState {
     /// It took the place of another generation in this process: what that one left in sync is read anew.
     changed: bool,
     polling: usize,
+    /// Its login may list, as far as the last probe and the last list tell.
+    may_list: bool,
+    /// A list of changes is under way.
+    surveying: bool,
+    /// Keys that are due and that no list settled.
+    to_read: VecDeque<Read>,
     /// Its status is being written.
     writing: bool,
     syncing: usize,
@@ -173,6 +191,7 @@ impl Engine {
     /// An engine that knows nothing yet, and the way to tell it.
     pub fn new(parts: Parts, tell: mpsc::UnboundedSender<Message>) -> Self {
         let now = Instant::now();
+        let notices = Notices::new(parts.hashes.clone());
         Self {
             parts,
             tell,
@@ -184,6 +203,7 @@ impl Engine {
             targets: HashMap::new(),
             stores: HashMap::new(),
             table: KeyTable::default(),
+            notices,
             queue: WorkQueue::default(),
             timers: BTreeSet::new(),
             follows: VecDeque::new(),
@@ -233,6 +253,8 @@ impl Engine {
             Message::Keeper(name, era, news) => self.keeper(&name, &era, news),
             Message::StoreStatus(name, era, written) => self.store_status_written(&name, &era, written),
             Message::Polled(name, era, read, state) => self.polled(&name, &era, &read, state),
+            Message::Surveyed(name, era, reads, marks) => self.surveyed(&name, &era, reads, marks),
+            Message::Notified(seen) => self.notified(seen),
             Message::Synced(outcome) => self.synced(*outcome),
             Message::Followed(outcome) => self.followed(*outcome),
         }
@@ -274,6 +296,7 @@ impl Engine {
         self.timers.clear();
         self.follows.clear();
         self.table = KeyTable::default();
+        self.notices.stop();
         for store in self.stores.values_mut() {
             store.close();
         }
@@ -341,6 +364,9 @@ impl StoreState {
             settled: false,
             changed: false,
             polling: 0,
+            may_list: false,
+            surveying: false,
+            to_read: VecDeque::new(),
             writing: false,
             syncing: 0,
             aside: VecDeque::new(),
@@ -356,6 +382,8 @@ impl StoreState {
         self.layers = None;
         self.settled = false;
         self.polling = 0;
+        self.surveying = false;
+        self.to_read.clear();
         self.aside.clear();
         self.pushed = None;
     }

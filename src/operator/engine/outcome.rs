@@ -2,15 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Engine, Standing};
+use super::{Engine, Standing, notified::poll_interval};
 use crate::{
     api::Reason,
-    operator::{
-        keeper::Era,
-        model::{ObjectKey, StoreName},
-        queue::Class,
-        worker::Outcome,
-    },
+    operator::{model::ObjectKey, queue::Class, worker::Outcome},
     refresh::{State, pushed_state},
     resolve::{Problem, Read},
 };
@@ -78,12 +73,12 @@ impl Engine {
             return;
         }
         let interval = tracked.model.spec().map(|s| s.refresh_interval()).unwrap_or_default();
-        if outcome.reads.is_empty() || interval.is_zero() {
+        if outcome.reads.is_empty() {
             self.table.unsubscribe(key, now);
             return;
         }
         let uid = state.object.uid.clone();
-        let interval = interval.max(state.object.settings.min_refresh_interval);
+        let interval = poll_interval(interval, state.object.settings.min_refresh_interval);
         self.table.subscribe(key, &uid, outcome.reads.clone(), interval, |_| false, now);
         for doubted in &outcome.doubted {
             self.table.assume_present(&uid, doubted);
@@ -164,24 +159,6 @@ impl Engine {
         tracked.failures = if wait.is_some() { tracked.failures.saturating_add(1) } else { 0 };
         if let Some(wait) = wait {
             self.wake_in(key, wait);
-        }
-    }
-
-    pub(super) fn polled(&mut self, name: &StoreName, era: &Era, read: &Read, answer: Option<State>) {
-        let Some(state) = self.stores.get_mut(name) else { return };
-        if state.object.era() != *era {
-            return;
-        }
-        state.polling = state.polling.saturating_sub(1);
-        let uid = state.object.uid.clone();
-        let Some(answer) = answer else { return };
-        let failed = matches!(answer, State::Failed(_));
-        if !failed {
-            state.last_success = Some(jiff::Timestamp::now());
-        }
-        for key in self.table.observe(&uid, read, answer, Self::now()) {
-            // Trouble with one key is told by a sync, whoever adopted what.
-            if failed { self.enqueue(&key, Class::Rest) } else { self.on_news(&key) }
         }
     }
 

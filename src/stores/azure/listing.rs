@@ -174,7 +174,7 @@ impl KeyVault {
             };
             for item in page.items {
                 for key in wanted.get(&item.name.to_ascii_lowercase()).into_iter().flatten() {
-                    marks.insert((*key).clone(), wire::listed_mark(item.about.updated, page.now));
+                    marks.insert((*key).clone(), wire::mark(item.about.updated, page.now));
                 }
             }
             if page.more && pages.read >= keys.len() {

@@ -98,10 +98,7 @@ impl Secret {
             _ => None,
         };
         // A version alone says nothing of being disabled and enabled; a second may see two versions.
-        let token = match mark(self.about.updated, self.now) {
-            (mark, true) => ChangeToken::young(format!("{mark}/{version}")),
-            (mark, false) => ChangeToken::new(format!("{mark}/{version}")),
-        };
+        let token = mark(self.about.updated, self.now).with_detail(&version);
         Ok(Stored { payload: Payload::Single(value), version: Some(version), token, warning })
     }
 }
@@ -121,17 +118,11 @@ impl Listed {
     }
 }
 
-/// The mark of a listed key.
-pub(super) fn listed_mark(updated: Option<Timestamp>, now: Timestamp) -> ChangeToken {
-    match mark(updated, now) {
-        (mark, true) => ChangeToken::young(mark),
-        (mark, false) => ChangeToken::new(mark),
-    }
-}
-
-fn mark(updated: Option<Timestamp>, now: Timestamp) -> (String, bool) {
+/// The mark that lists and reads have in common.
+pub(super) fn mark(updated: Option<Timestamp>, now: Timestamp) -> ChangeToken {
     let updated = updated.map_or(0, Timestamp::as_second);
-    (updated.to_string(), updated > now.as_second() - YOUNG)
+    let mark = updated.to_string();
+    if updated > now.as_second() - YOUNG { ChangeToken::young(mark) } else { ChangeToken::new(mark) }
 }
 
 fn about(
@@ -180,7 +171,7 @@ pub(super) fn is_denied(error: &azure_core::Error) -> bool {
 
 /// A success that no Key Vault gives.
 pub(super) fn nonsense(what: &impl fmt::Display) -> StoreError {
-    let message = format!("{what} failed: the answer is not one of a Key Vault: check the store's vaultUrl");
+    let message = format!("{what} failed: the answer is not one of a Key Vault: check the store's address (vaultUrl)");
     StoreError::new(Failure::Misconfigured, message)
 }
 
@@ -240,7 +231,9 @@ fn refused(refusal: &Refusal, what: &impl fmt::Display, need: Need) -> StoreErro
                 return StoreError::new(Failure::Denied, message);
             }
         },
-        (404, _) => (Failure::Misconfigured, "the answer is not one of a Key Vault: check the store's vaultUrl"),
+        (404, _) => {
+            (Failure::Misconfigured, "the answer is not one of a Key Vault: check the store's address (vaultUrl)")
+        }
         (409, "ObjectIsDeletedButRecoverable") => (
             Failure::Misconfigured,
             "a deleted secret holds the name: recover it (az keyvault secret recover), or purge it (az keyvault secret purge)",
@@ -263,7 +256,7 @@ fn refused(refusal: &Refusal, what: &impl fmt::Display, need: Need) -> StoreErro
             Failure::Misconfigured,
             "the vault does not take this: correct the name, the version, or what is written (at most 25 KiB, and 15 tags)",
         ),
-        _ => (Failure::Misconfigured, "the answer is not one of a Key Vault: check the store's vaultUrl"),
+        _ => (Failure::Misconfigured, "the answer is not one of a Key Vault: check the store's address (vaultUrl)"),
     };
     StoreError::new(failure, format!("{what} failed: {why} (status {})", refusal.status))
 }

@@ -189,6 +189,11 @@ impl FakeKeyVault {
         self.world().delete(name).unwrap();
     }
 
+    /// What was deleted is gone for good, and its name is free.
+    pub fn purge(&self, name: &str) {
+        self.world().deleted.remove(&name.to_ascii_lowercase());
+    }
+
     /// The latest version as it is kept.
     pub fn latest(&self, name: &str) -> world::Version {
         self.world().latest(name).clone()
