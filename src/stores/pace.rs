@@ -110,7 +110,7 @@ mod tests {
         let taken = Arc::new(AtomicUsize::new(0));
         let counted = taken.clone();
         // Every second try is let through.
-        let take = move || if counted.fetch_add(1, Ordering::SeqCst) % 2 == 0 { Err(SECOND) } else { Ok(()) };
+        let take = move || if counted.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) { Err(SECOND) } else { Ok(()) };
         let call = async {
             for _ in 0..5 {
                 request().await;
