@@ -54,7 +54,7 @@ async fn a_notification_outlives_the_operator_that_took_it() {
     let data = json!({ (world.store.as_str()): STANDARD.encode(&key) });
     let secret = json!({ "name": "secretref-hooks", "namespace": own });
     world.cluster.apply(&json!({ "apiVersion": "v1", "kind": "Secret", "metadata": secret, "data": data })).await;
-    let values: Vec<String> = (0..4).map(|i| plant(&format!("value-{i}"))).collect();
+    let values: Vec<String> = (0..6).map(|i| plant(&format!("value-{i}"))).collect();
     let put = async |i: usize| world.bao.put("acme--key", json!({ "value": values[i] })).await;
     let until = async |i: usize| {
         for app in ["seldom", "zero"] {
@@ -71,31 +71,65 @@ async fn a_notification_outlives_the_operator_that_took_it() {
     world.reference("zero", with_interval("0s")).await;
     until(0).await;
 
+    // What others left in the namespace: of a replica that is long gone, and what nobody can read.
+    let junk = json!({ "not-a-store": "nonsense\n9999999999999 *\n9999999999999 x y\n" });
+    for (name, data) in [("gone", json!({ "uid": "1000 *\n" })), ("junk", junk)] {
+        let metadata = json!({ "name": format!("secretref-notifications-{name}"), "namespace": own,
+            "labels": { "secretref.dev/notifications": "true" } });
+        let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data });
+        world.cluster.apply(&object).await;
+    }
+
     // After a restart both are in sync, and nothing was read: told, they are found all the same.
     world.operator.restart().await;
     world.until_store(&world.store, "True", "Healthy").await;
     put(1).await;
     notify(*HOOKS, &world.store, &key).await;
     until(1).await;
+    wait_for("what is old is removed", || async {
+        match world.cluster.get("ConfigMap", Some(own), "secretref-notifications-gone").await {
+            None => Ok(()),
+            Some(ring) => Err(ring.to_string()),
+        }
+    })
+    .await;
+    world.cluster.delete("ConfigMap", Some(own), "secretref-notifications-junk").await;
+
+    // Somebody changes the ring, or takes it away: it is written all the same.
+    let rings = async || {
+        let mut all = world.cluster.list("ConfigMap", Some(own)).await;
+        all.retain(|r| r["metadata"]["labels"]["secretref.dev/notifications"] == "true");
+        all
+    };
+    let ring = rings().await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    for i in [2, 3] {
+        if i == 2 {
+            world.cluster.merge("ConfigMap", Some(own), &ring, &json!({ "data": { "uid": "1000 *" } })).await;
+        } else {
+            world.cluster.delete("ConfigMap", Some(own), &ring).await;
+        }
+        put(i).await;
+        notify(*HOOKS, &world.store, &key).await;
+        until(i).await;
+    }
+    assert_eq!(rings().await.len(), 1);
 
     // The leader hangs; a standby takes the news, and acts on it when it leads.
     let address = free_address();
     let standby = Operator::start(own, &["--hooks-addr", &address.to_string()]).await;
     world.operator.signal("STOP");
-    put(2).await;
+    put(4).await;
     notify(address, &world.store, &key).await;
-    until(2).await;
+    until(4).await;
 
     // That one dies without a word. The former leader takes the news while nobody leads, and acts on it when it does.
     world.operator.signal("CONT");
     world.operator.ready().await;
-    let rings = world.cluster.list("ConfigMap", Some(own)).await;
-    let ours = rings.iter().filter(|r| r["metadata"]["labels"]["secretref.dev/notifications"] == "true").count();
-    assert_eq!(ours, 2, "each replica has a ring of its own");
+    assert_eq!(rings().await.len(), 2, "each replica has a ring of its own");
     standby.kill();
-    put(3).await;
+    put(5).await;
     notify(*HOOKS, &world.store, &key).await;
-    until(3).await;
+    until(5).await;
     harness::Leaks::new().assert_none("the standby's output", &standby.output());
     world.done().await;
 }

@@ -36,6 +36,11 @@ impl Notices {
         Self { hashes, heard: HashMap::new(), waiting: Ring::default(), looks: HashMap::new() }
     }
 
+    /// This replica leads from now on: on what is older the former leader has acted.
+    pub(super) fn start(&mut self, now: Duration) {
+        self.waiting.forget_old(now);
+    }
+
     /// Another replica leads now: it has heard the same.
     pub(super) fn stop(&mut self) {
         self.looks.clear();
