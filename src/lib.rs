@@ -3,6 +3,7 @@
 pub mod api;
 pub mod audit;
 pub mod cli;
+pub mod config;
 pub mod naming;
 pub mod notify;
 pub mod operator;

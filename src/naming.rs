@@ -64,6 +64,9 @@ pub struct Scheme {
     pub folders: bool,
     /// Object names are lower case: GLOBAL is written so, too.
     pub lowercase: bool,
+    /// Keys are names of environment variables: `{ORG}__{NAME}`, scopes in capitals and with `_`, too. An org has no
+    /// `--`, so the first `__` is where its scope ends.
+    pub variables: bool,
     /// The longest key.
     pub max_len: usize,
 }
@@ -135,6 +138,16 @@ impl Owner {
 }
 
 impl Scheme {
+    /// Environment variables: `ACME_CORP__DB_PASSWORD`, `GLOBAL__DB_PASSWORD`.
+    pub const ENVIRONMENT: Self = Self {
+        layout: Layout::Flat,
+        style: NameStyle::ScreamingSnake,
+        folders: false,
+        lowercase: false,
+        variables: true,
+        max_len: 512,
+    };
+
     /// Checks a bare name against this store's grammar.
     ///
     /// # Errors
@@ -179,6 +192,7 @@ impl Scheme {
             Owner::Global => GLOBAL,
         };
         match self.layout {
+            _ if self.variables => format!("{}__", scope.to_ascii_uppercase().replace('-', "_")),
             Layout::Flat => format!("{scope}--"),
             Layout::Path => format!("{scope}/"),
         }

@@ -7,6 +7,7 @@
 #   BAO_ADDR, BAO_CACERT, BAO_TOKEN                 OpenBao; pods reach it at the same address
 #   SECRETREF_IMAGE                                 the operator's image, which the node has
 #   SECRETREF_CLUSTER, SECRETREF_BAO                their state directories, for tests/cluster/* and for the audit log
+#   SECRETREF_SUITE                                 where the suite of all stores leaves what it found
 set -euo pipefail
 cd "$(dirname "$0")/.."; . tests/tools/common.sh
 mkdir -p "$CACHE/test"; exec 7> "$CACHE/test/lock"
@@ -42,9 +43,12 @@ if [ $# -eq 0 ]; then
 fi
 say "cargo test"
 # Most of them wait for a server: more at once than there are cores.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-12}
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-12} SECRETREF_SUITE=$CACHE/test/suite
+rm -rf "$SECRETREF_SUITE"
 cargo test --locked "$@" 7>&-
 if [ $# -eq 0 ]; then
+  say "the table of stores and cases"
+  tests/stores/table.py "$SECRETREF_SUITE"
   say "the demo: chart, pod, rotation, restart"
   demo/up.sh 7>&-
   demo/down.sh

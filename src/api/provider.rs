@@ -151,6 +151,9 @@ pub struct AppRole {
     pub role_id: String,
     /// The secret id.
     pub secret_id: SecretKeySource,
+    /// Whether the Secret holds a response-wrapping token of the secret id in its place. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_id_wrapped: Option<bool>,
 }
 
 /// Vault's Kubernetes method.

@@ -2,6 +2,7 @@
 
 mod crds;
 mod operator;
+mod stores;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ pub struct Cli {
 enum Command {
     Operator(Box<operator::Args>),
     Crds(crds::Args),
+    Stores(stores::Args),
 }
 
 impl Cli {
@@ -27,6 +29,7 @@ impl Cli {
         let done = match self.command {
             Command::Operator(args) => operator::run(*args),
             Command::Crds(args) => crds::run(&args),
+            Command::Stores(args) => stores::run(&args),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

@@ -8,10 +8,11 @@ fn schemes() -> Vec<Scheme> {
     for layout in [Layout::Flat, Layout::Path] {
         for style in [NameStyle::Kebab, NameStyle::ScreamingSnake, NameStyle::Verbatim] {
             for (folders, lowercase) in [(true, false), (false, false), (false, true)] {
-                all.push(Scheme { layout, style, folders, lowercase, max_len: 1024 });
+                all.push(Scheme { layout, style, folders, lowercase, variables: false, max_len: 1024 });
             }
         }
     }
+    all.push(Scheme::ENVIRONMENT);
     all
 }
 
@@ -80,7 +81,14 @@ fn spells_keys_as_the_design_does() {
     let key = |scheme: Scheme, owner: &Owner, name: &str| {
         scheme.name(name).and_then(|n| scheme.key(owner, &n)).map(|k| k.to_string())
     };
-    let flat = Scheme { layout: Layout::Flat, style: NameStyle::Kebab, folders: true, lowercase: false, max_len: 127 };
+    let flat = Scheme {
+        layout: Layout::Flat,
+        style: NameStyle::Kebab,
+        folders: true,
+        lowercase: false,
+        variables: false,
+        max_len: 127,
+    };
     assert_eq!(key(flat, &acme, "db-password").unwrap(), "acme--db-password");
     assert_eq!(key(flat, &Owner::Global, "db-password").unwrap(), "GLOBAL--db-password");
     let path = Scheme { layout: Layout::Path, ..flat };
@@ -90,12 +98,23 @@ fn spells_keys_as_the_design_does() {
     let object = Scheme { folders: false, lowercase: true, ..flat };
     assert_eq!(key(object, &Owner::Global, "db").unwrap(), "global--db");
     assert_eq!(key(object, &acme, "a/b"), Err(NameError::Folder));
+    let corp = Owner::Org(Org::new("acme-corp").unwrap());
+    assert_eq!(key(Scheme::ENVIRONMENT, &corp, "db-password").unwrap(), "ACME_CORP__DB_PASSWORD");
+    assert_eq!(key(Scheme::ENVIRONMENT, &Owner::Global, "db-password").unwrap(), "GLOBAL__DB_PASSWORD");
+    assert_eq!(Scheme::ENVIRONMENT.prefix(&corp, "payments-"), "ACME_CORP__PAYMENTS_");
     assert_eq!(key(flat, &acme, &"x".repeat(122)), Err(NameError::TooLong(127)));
 }
 
 #[test]
 fn refuses_what_is_no_bare_name() {
-    let flat = Scheme { layout: Layout::Flat, style: NameStyle::Kebab, folders: true, lowercase: false, max_len: 127 };
+    let flat = Scheme {
+        layout: Layout::Flat,
+        style: NameStyle::Kebab,
+        folders: true,
+        lowercase: false,
+        variables: false,
+        max_len: 127,
+    };
     for bad in
         ["", "-a", "a-", "a--b", "GLOBAL--a", "acme--a", "A", "a_b", "a/../b", "/a", "a/", "global/a", "é", "a b"]
     {
@@ -110,5 +129,34 @@ fn refuses_what_is_no_bare_name() {
     assert_eq!(flat.key(&acme, &flat.name("acme/db").unwrap()), Err(NameError::Scoped));
     for bad in ["global", "user", "Acme", "a--b", "-a", "", "a_b"] {
         assert!(Org::new(bad).is_err(), "{bad}");
+    }
+}
+
+/// Words that could be the end of an org or the start of a name lead to different variables.
+#[test]
+fn variables_of_look_alikes_are_different() {
+    let scheme = Scheme::ENVIRONMENT;
+    let pairs =
+        [("acme", "corp-db"), ("acme-corp", "db"), ("acme-corp-db", "x"), ("acme", "corp"), ("acme-c", "orp-db")];
+    let keys: std::collections::BTreeSet<_> = pairs
+        .iter()
+        .map(|(org, name)| scheme.key(&Owner::Org(Org::new(org).unwrap()), &scheme.name(name).unwrap()).unwrap())
+        .collect();
+    assert_eq!(keys.len(), pairs.len());
+    for (org, name) in pairs {
+        let owner = Owner::Org(Org::new(org).unwrap());
+        for key in &keys {
+            let own = scheme.key(&owner, &scheme.name(name).unwrap()).unwrap() == *key;
+            assert!(own || scheme.parse(&owner, key.as_str()).is_none_or(|found| found.as_str() != name));
+        }
+    }
+    // What no org and name can be spelled as belongs to nobody.
+    for stray in
+        ["ACME__", "__DB", "ACME___DB", "ACME__DB__X", "ACME__db", "ACME_DB", "acme__DB", "ACME__DB_", "ACME__A-B"]
+    {
+        assert_eq!(scheme.parse(&Owner::Org(Org::new("acme").unwrap()), stray), None, "{stray}");
+    }
+    for bad in ["DB_PASSWORD", "db_password", "a--b", "a/b", "-a"] {
+        assert!(scheme.name(bad).is_err(), "{bad}");
     }
 }

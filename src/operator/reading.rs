@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
+use super::engine::Survey;
 use crate::{
     api::{Reason, SecretReferenceSpec},
     naming::{Scheme, StoreKey},
@@ -59,6 +60,14 @@ async fn ask(layers: &Layers, read: &Read, access: &Access<'_>) -> Answer {
 pub async fn poll(layers: &Layers, read: &Read, requester: &str) -> Option<State> {
     let trace_id = telemetry::trace_id();
     state_of(&ask(layers, read, &Access { requester, trace_id: &trace_id, freshness: Freshness::PastCache }).await)
+}
+
+/// The marks of what is listed where these keys are.
+pub async fn survey(layers: &Layers, reads: &[Read], requester: &str) -> Survey {
+    let trace_id = telemetry::trace_id();
+    let keys: Vec<StoreKey> =
+        reads.iter().filter_map(|r| if let Read::Key(key, None) = r { Some(key.clone()) } else { None }).collect();
+    layers.changes(&keys, &Access { requester, trace_id: &trace_id, freshness: Freshness::PastCache }).await
 }
 
 /// What the key table learns from an answer.

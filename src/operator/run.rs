@@ -139,7 +139,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let cache = Arc::new(Cache::new(Cache::CAPACITY, metrics.clone()));
     let operator: Arc<str> = format!("operator/{}", options.instance).into();
     let household = Household {
-        client: client.clone(),
+        // That the API server says slow down is for the layers around a store to know.
+        client: once.clone(),
         tell: tell.clone(),
         cache: cache.clone(),
         metrics: metrics.clone(),

@@ -65,7 +65,13 @@ impl Fingerprints {
         part(&mut mac, kind.as_bytes());
         part(&mut mac, name.as_bytes());
         match state {
-            State::Present(token) => part(&mut mac, token.as_str().as_bytes()),
+            State::Present(token) => {
+                let [mark, age] = token.lasting();
+                part(&mut mac, mark.as_bytes());
+                if !age.is_empty() {
+                    part(&mut mac, age.as_bytes());
+                }
+            }
             State::Absent | State::Failed(_) => part(&mut mac, b""),
             State::Listed(keys) => keys.iter().for_each(|k| part(&mut mac, k.as_str().as_bytes())),
         }

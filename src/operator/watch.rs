@@ -71,6 +71,8 @@ pub enum Message {
     Notified(Seen<Arc<str>, Ring>),
     /// A poll came back.
     Polled(StoreName, keeper::Era, Read, Option<State>),
+    /// A list of changes came back, for the keys that were due.
+    Surveyed(StoreName, keeper::Era, Vec<Read>, engine::Survey),
     /// A sync came back.
     Synced(Box<Outcome>),
     /// A patch of a status that follows the store came back.

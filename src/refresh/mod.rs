@@ -54,6 +54,19 @@ impl State {
     }
 }
 
+/// What a list of marks says of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// It is as it was.
+    Unchanged,
+    /// For the first time since this process began, and in this state.
+    Seen(State),
+    /// It has to be read.
+    Unknown,
+    /// Nobody needs it any more.
+    Unwanted,
+}
+
 /// The table of all stores; `S` names a subscriber (a reference).
 #[derive(Debug)]
 pub struct KeyTable<S> {
@@ -71,6 +84,8 @@ struct StoreTable<S> {
     pushed: bool,
     /// Moves when a key comes or goes.
     moves: u64,
+    /// All keys have one phase, so that one list tells of all of them.
+    aligned: bool,
 }
 
 impl<S> Default for KeyTable<S> {
@@ -89,9 +104,34 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
             demand: 0.0,
             pushed,
             moves: 0,
+            aligned: false,
         });
         table.capacity = requests_per_second;
         table.pushed = pushed;
+    }
+
+    /// Gives all keys of a store one phase, or each its own again.
+    pub fn align(&mut self, store: &StoreUid, aligned: bool, now: Now) {
+        let Some(table) = self.stores.get_mut(store).filter(|t| t.aligned != aligned) else { return };
+        table.aligned = aligned;
+        let reads: Vec<Read> = table.entries.keys().cloned().collect();
+        for read in reads {
+            table.postpone(store, &read, now);
+        }
+    }
+
+    /// What the marks of a list say of a key: nothing new, all that has to be known, or that it has to be read.
+    pub fn compare(&self, store: &str, read: &Read, listed: Option<&ChangeToken>) -> Compared {
+        let Some(key) = self.stores.get(store).and_then(|t| t.entries.get(read)) else { return Compared::Unwanted };
+        match (&key.state, listed) {
+            _ if key.failure.is_some() => Compared::Unknown,
+            (Some(State::Present(token)), Some(mark)) if token.is_still(mark) => Compared::Unchanged,
+            // That it is not there was said by a read, and by two of them where it was there before.
+            (Some(State::Absent), None) if key.absence_confirmed || !key.was_present => Compared::Unchanged,
+            // An earlier process knew it: its fingerprint tells whether this is still so.
+            (None, Some(mark)) if !mark.is_young() => Compared::Seen(State::Present(mark.clone())),
+            _ => Compared::Unknown,
+        }
     }
 
     /// Forgets a store and all that stands on it; answers who did.
@@ -280,6 +320,11 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
         reads.iter().map(|r| (r, self.state(store, r))).collect()
     }
 
+    /// Keys of one store.
+    pub fn len_of(&self, store: &str) -> usize {
+        self.stores.get(store).map_or(0, |t| t.entries.len())
+    }
+
     /// Keys in the table.
     pub fn len(&self) -> usize {
         self.stores.values().map(|t| t.entries.len()).sum()
@@ -293,12 +338,17 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
     /// The store is asked for more than its limits allow: by this factor the intervals are stretched.
     pub fn overload(&self, store: &str) -> Option<f64> {
         let table = self.stores.get(store)?;
-        let factor = stretch(table.demand, table.capacity);
+        let factor = table.factor();
         (factor > 1.0 && !table.pushed).then_some(factor)
     }
 }
 
 impl<S> StoreTable<S> {
+    /// By how much intervals are stretched. Lists cost next to nothing, however many keys they tell of.
+    fn factor(&self) -> f64 {
+        if self.aligned { 1.0 } else { stretch(self.demand, self.capacity) }
+    }
+
     /// Brings interval, demand and due time of a key in line with its subscribers; a key without any goes.
     fn reschedule(&mut self, store: &StoreUid, read: &Read, now: Now) {
         let Some(key) = self.entries.get_mut(read) else { return };
@@ -321,7 +371,7 @@ impl<S> StoreTable<S> {
     }
 
     fn postpone(&mut self, store: &StoreUid, read: &Read, now: Now) {
-        let factor = stretch(self.demand, self.capacity);
+        let factor = self.factor();
         let Some(key) = self.entries.get_mut(read) else { return };
         if let Some(at) = key.due.take() {
             self.due.remove(&(at, read.clone()));
@@ -333,7 +383,9 @@ impl<S> StoreTable<S> {
                 self.due.insert((at, read.clone()));
             }
         } else if key.interval != Duration::MAX {
-            let at = next_poll(store, read, key.interval.mul_f64(factor), now);
+            let interval = key.interval.mul_f64(factor);
+            let at =
+                if self.aligned { next_poll(store, interval, now) } else { next_poll((store, read), interval, now) };
             key.due = Some(at);
             self.due.insert((at, read.clone()));
         }

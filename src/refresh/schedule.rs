@@ -5,8 +5,6 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::resolve::Read;
-
 /// One moment on both clocks: the wall clock gives phases, the monotonic one is waited on, so that a jump of the wall
 /// clock moves one poll at most.
 #[derive(Clone, Copy, Debug)]
@@ -24,12 +22,12 @@ impl Now {
     }
 }
 
-/// The next moment of this key's phase: the same on every replica, and after every restart.
-pub fn next_poll(store: &str, read: &Read, interval: Duration, now: Now) -> Instant {
+/// The next moment of a phase: the same on every replica, and after every restart.
+pub fn next_poll(phase: impl Hash, interval: Duration, now: Now) -> Instant {
     let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
     let wall = u64::try_from(now.wall.as_millis()).unwrap_or_default();
     let mut hasher = DefaultHasher::new();
-    (store, read).hash(&mut hasher);
+    phase.hash(&mut hasher);
     let phase = hasher.finish() % interval;
     let into_cycle = (wall % interval + interval - phase) % interval;
     now.mono + Duration::from_millis(interval - into_cycle)

@@ -137,12 +137,12 @@ proptest! {
         let (start, read) = (Instant::now(), key(&name));
         let interval = Duration::from_secs(interval);
         let mut t = at(start, 0);
-        let mut due = next_poll("u", &read, interval, t);
+        let mut due = next_poll(("u", &read), interval, t);
         while due <= start + Duration::from_secs(restart) {
             t = Now { mono: due, wall: Duration::from_secs(1_700_000_000) + (due - start) };
-            due = next_poll("u", &read, interval, t);
+            due = next_poll(("u", &read), interval, t);
         }
-        prop_assert_eq!(next_poll("u", &read, interval, at(start, restart)), due);
+        prop_assert_eq!(next_poll(("u", &read), interval, at(start, restart)), due);
     }
 
     /// Whatever is subscribed and dropped in whatever order, the table holds exactly what is subscribed.
@@ -200,4 +200,49 @@ fn trouble_that_the_probes_do_not_see_is_told_at_the_second_look() {
     assert!(table.observe(&uid, &key("a"), limited(1), at(start, 4)).is_empty(), "once");
     assert_eq!(table.observe(&uid, &key("a"), present("1"), at(start, 5)), [1], "it is over");
     assert!(table.failures(&1).is_empty());
+}
+
+#[test]
+fn where_lists_tell_of_changes_all_keys_are_due_at_once_and_intervals_are_not_stretched() {
+    let (uid, start): (StoreUid, _) = ("u".into(), Instant::now());
+    let mut table = table(&uid, 0.1);
+    for reference in 0..100 {
+        let interval = if reference % 2 == 0 { MINUTE } else { 5 * MINUTE };
+        table.subscribe(&reference, &uid, [key(&format!("k{reference}"))].into(), interval, |_| false, at(start, 0));
+    }
+    assert!(table.overload("u").is_some());
+    table.align(&uid, true, at(start, 0));
+    assert_eq!(table.overload("u"), None);
+    let due: Vec<(u64, usize)> = (0..600)
+        .map(|second| (second, table.take_due(&uid, usize::MAX, at(start, second)).len()))
+        .filter(|(_, due)| *due > 0)
+        .collect();
+    assert_eq!(due.len(), 10, "one list a minute: {due:?}");
+    assert_eq!(due.iter().filter(|(_, due)| *due == 100).count(), 2, "the slow ones come along: {due:?}");
+}
+
+#[test]
+fn a_list_settles_what_has_not_changed_and_nothing_else() {
+    let (uid, start): (StoreUid, _) = ("u".into(), Instant::now());
+    let mut table = table(&uid, 200.0);
+    let reads = ["a", "b", "c", "d", "e"].map(key);
+    table.subscribe(&1, &uid, reads.clone().into(), MINUTE, |r| *r == reads[2], at(start, 0));
+    let token = |mark: &str| ChangeToken::new(mark);
+    table.observe(&uid, &reads[0], State::Present(token("1").with_detail("v")), at(start, 1));
+    table.observe(&uid, &reads[1], State::Absent, at(start, 1));
+    table.observe(&uid, &reads[2], State::Absent, at(start, 1));
+    table.observe(&uid, &reads[3], State::Present(ChangeToken::young("1").with_detail("v")), at(start, 1));
+    let says = |read: usize, listed: Option<ChangeToken>| table.compare(&uid, &reads[read], listed.as_ref());
+    assert_eq!(says(0, Some(token("1"))), Compared::Unchanged);
+    assert_eq!(says(0, Some(token("2"))), Compared::Unknown, "it changed");
+    assert_eq!(says(0, None), Compared::Unknown, "that a list lacks it proves nothing");
+    assert_eq!(says(1, None), Compared::Unchanged);
+    assert_eq!(says(1, Some(token("1"))), Compared::Unknown, "it appeared");
+    assert_eq!(says(2, None), Compared::Unknown, "it was there before: its absence has to be seen twice");
+    assert_eq!(says(3, Some(token("1"))), Compared::Unknown, "it may have changed within the same second");
+    assert_eq!(says(4, Some(token("7"))), Compared::Seen(State::Present(token("7"))));
+    assert_eq!(says(4, Some(ChangeToken::young("7"))), Compared::Unknown);
+    assert_eq!(table.compare(&uid, &key("z"), None), Compared::Unwanted);
+    table.observe(&uid, &reads[0], failed(Failure::Disabled), at(start, 2));
+    assert_eq!(table.compare(&uid, &reads[0], Some(&token("1"))), Compared::Unknown);
 }

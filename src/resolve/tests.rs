@@ -9,8 +9,14 @@ use crate::{
     stores::{ChangeToken, Failure, Payload, Property},
 };
 
-const SCHEME: Scheme =
-    Scheme { layout: Layout::Flat, style: NameStyle::Kebab, folders: true, lowercase: false, max_len: 512 };
+const SCHEME: Scheme = Scheme {
+    layout: Layout::Flat,
+    style: NameStyle::Kebab,
+    folders: true,
+    lowercase: false,
+    variables: false,
+    max_len: 512,
+};
 
 fn tenant() -> Tenant {
     Tenant { org: Some(Org::new("acme").unwrap()), global: true }

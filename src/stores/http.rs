@@ -8,10 +8,12 @@ use std::{error::Error as _, fmt, time::Duration};
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url, header, redirect};
 use zeroize::Zeroizing;
 
-use super::{Failure, StoreError, pace};
+use super::{
+    Failure, StoreError,
+    body::{Gathered, TooLong},
+    pace,
+};
 
-/// More than any secret, any list of 10,000 names and any error page takes.
-const MAX_BODY: usize = 4 << 20;
 /// The longest that `limits.timeout` may be.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -105,31 +107,17 @@ impl Http {
 }
 
 async fn read(response: &mut Response, what: &impl fmt::Display) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-    let too_long = || {
+    let too_long = |TooLong| {
         StoreError::new(
             Failure::Misconfigured,
             format!("{what} failed: the answer is longer than 4 MiB: check that the address is the store's"),
         )
     };
-    let announced = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
-    if announced > MAX_BODY {
-        return Err(too_long());
-    }
-    let mut body = Zeroizing::new(Vec::with_capacity(announced.max(4096)));
+    let mut body = Gathered::new(response.content_length().unwrap_or(0)).map_err(too_long)?;
     while let Some(chunk) = response.chunk().await.map_err(|e| no_answer(e, what))? {
-        let needed = body.len() + chunk.len();
-        if needed > MAX_BODY {
-            return Err(too_long());
-        }
-        if needed > body.capacity() {
-            // Grown by hand: a Vec that grows by itself leaves its old bytes behind, unwiped.
-            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * body.capacity())));
-            larger.extend_from_slice(&body);
-            body = larger;
-        }
-        body.extend_from_slice(&chunk);
+        body.push(&chunk).map_err(too_long)?;
     }
-    Ok(body)
+    Ok(body.whole())
 }
 
 /// Seconds or a date, as RFC 9110 has it; a day at most.
@@ -151,7 +139,7 @@ fn no_answer(error: reqwest::Error, what: &impl fmt::Display) -> StoreError {
     let (mut tls, mut cause, mut source) = (false, String::new(), error.source());
     while let Some(e) = source {
         cause = e.to_string();
-        tls |= cause.contains("certificate") || cause.contains("tls") || cause.contains("InvalidContentType");
+        tls |= ["certificate", "InvalidContentType", "HandshakeFailure"].iter().any(|sign| cause.contains(sign));
         source = e.source();
     }
     cause.truncate(cause.char_indices().nth(200).map_or(cause.len(), |(at, _)| at));

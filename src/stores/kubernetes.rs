@@ -4,29 +4,27 @@
 //! nothing is polled. What logs in at the API server itself (tokens of ServiceAccounts, bootstrap tokens) is never given
 //! out.
 
+mod answer;
 pub(super) mod request;
+mod watch;
+mod write;
 
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
+use futures::stream::BoxStream;
 use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
-    core::v1::{Namespace, Secret},
+    core::v1::Namespace,
 };
 use kube::{
-    Api, Client, ResourceExt,
+    Client, ResourceExt,
     api::{ListParams, ObjectMeta, PartialObjectMeta},
-    runtime::{WatchStreamExt, watcher, watcher::Event},
 };
 use tokio::sync::Mutex;
 
 use super::{
     Change, ChangeToken, Failure, Features, Metadata, Payload, Property, Store, StoreError, Stored, Write, Written,
-    pace,
 };
 use crate::{api::Capabilities, naming::StoreKey, secret::SecretValue};
 
@@ -37,8 +35,8 @@ const SELECTOR: &str = "type!=kubernetes.io/service-account-token,type!=bootstra
 /// So long a namespace that was there is taken to be there. Short: while it is deleted its Secrets go one by one, and
 /// none of them may look like one that is simply not there.
 const TRUSTED: Duration = Duration::from_secs(2);
-/// How long the watch waits for the next part of a list; longer than its pauses after errors.
-const LISTING: Duration = Duration::from_secs(90);
+const NEVER: &str = "Secrets that log in at the API server are never given out, nor written: use one of another type";
+const NO_VERSIONS: &str = "Kubernetes keeps no versions of a Secret: write the value anew";
 /// Names that a list reads.
 const MAX_NAMES: usize = 10_000;
 
@@ -56,8 +54,12 @@ impl Kubernetes {
     }
 
     fn denied(&self) -> String {
+        self.role("get, list, watch")
+    }
+
+    fn role(&self, verbs: &str) -> String {
         format!(
-            "bind the operator's ServiceAccount to a Role in namespace {} with apiGroups [\"\"], resources [secrets], verbs [get, list, watch]",
+            "bind the operator's ServiceAccount to a Role in namespace {} with apiGroups [\"\"], resources [secrets], verbs [{verbs}]",
             self.namespace
         )
     }
@@ -118,10 +120,10 @@ impl Kubernetes {
 impl Store for Kubernetes {
     fn features(&self) -> Features {
         Features {
-            write: false,
+            write: true,
             versions: false,
             undelete: false,
-            atomic: false,
+            atomic: true,
             maps: true,
             binary: true,
             empty: true,
@@ -147,10 +149,7 @@ impl Store for Kubernetes {
             return self.certain().await.map(|()| None);
         };
         if secret.type_.as_deref().is_some_and(|t| CREDENTIALS.contains(&t)) {
-            return refuse(
-                Failure::Denied,
-                "Secrets that log in at the API server are never given out: use one of another type",
-            );
+            return refuse(Failure::Denied, NEVER);
         }
         let token = token(&secret.metadata);
         let properties = secret.data.unwrap_or_default().into_iter();
@@ -164,15 +163,9 @@ impl Store for Kubernetes {
 
     async fn list(&self, prefix: &str) -> Result<Vec<StoreKey>, StoreError> {
         let what = format!("listing Secrets in namespace {}", self.namespace);
-        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &self.namespace);
         let (mut params, mut keys) = (ListParams::default().fields(SELECTOR).limit(500), Vec::new());
         loop {
-            pace::request().await;
-            let page = match request::bounded(api.list(&params)).await {
-                Some(Ok(page)) => page,
-                Some(Err(error)) => return Err(request::failure(&error, &what, &self.denied())),
-                None => return Err(request::no_answer(&what)),
-            };
+            let page = request::list_metadata(&self.client, &self.namespace, &params, &what, &self.denied()).await?;
             let names = page.items.into_iter().map(|secret| secret.name_any());
             keys.extend(names.filter(|name| name.starts_with(prefix)).map(StoreKey::verbatim));
             if keys.len() > MAX_NAMES {
@@ -192,33 +185,34 @@ impl Store for Kubernetes {
     }
 
     async fn metadata(&self, key: &StoreKey) -> Result<Option<Metadata>, StoreError> {
-        Err(StoreError::unsupported(format!("describing {key}"), "not yet"))
+        self.describe(key).await
     }
 
     async fn versions(&self, key: &StoreKey) -> Result<Vec<Metadata>, StoreError> {
-        Err(StoreError::unsupported(format!("listing versions of {key}"), "not yet"))
+        Err(StoreError::unsupported(format!("listing versions of {key}"), NO_VERSIONS))
     }
 
-    async fn set(&self, key: &StoreKey, _: &Write) -> Result<Written, StoreError> {
-        Err(StoreError::unsupported(format!("writing {key}"), "not yet"))
+    async fn set(&self, key: &StoreKey, write: &Write) -> Result<Written, StoreError> {
+        self.write(key, write).await
     }
 
     async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
-        Err(StoreError::unsupported(format!("deleting {key}"), "not yet"))
+        self.remove(key).await
     }
 
     async fn restore(&self, key: &StoreKey, _: &str) -> Result<Option<String>, StoreError> {
-        Err(StoreError::unsupported(format!("restoring {key}"), "not yet"))
+        Err(StoreError::unsupported(format!("restoring {key}"), NO_VERSIONS))
     }
 
     async fn probe(&self) -> Result<Capabilities, StoreError> {
         self.look_at_namespace().await?;
-        let (get, list, watch, create, update) = futures::try_join!(
+        let (get, list, watch, create, update, delete) = futures::try_join!(
             self.may("get"),
             self.may("list"),
             self.may("watch"),
             self.may("create"),
-            self.may("update")
+            self.may("update"),
+            self.may("delete")
         )?;
         if !(get && list && watch) {
             return Err(StoreError::new(
@@ -226,56 +220,12 @@ impl Store for Kubernetes {
                 format!("the store's Secrets cannot be read: {}", self.denied()),
             ));
         }
-        Ok(Capabilities { get, list, write: create && update })
+        Ok(Capabilities { get, list, write: create && update && delete })
     }
 
     fn watch(&self) -> Option<BoxStream<'static, Change>> {
-        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &self.namespace);
-        // A connection that died silently is noticed when the watch should have ended and did not.
-        let config = watcher::Config::default().fields(SELECTOR).timeout(120);
-        let begin = move || watcher(api.clone(), config.clone()).default_backoff().boxed();
-        let start = (begin(), Some(Vec::new()), begin);
-        Some(
-            stream::unfold(start, |(mut events, mut listed, begin)| async move {
-                loop {
-                    // A list that is never answered would hang for ever: `kube` gives it no time.
-                    let event = match &listed {
-                        Some(_) => tokio::time::timeout(LISTING, events.next()).await.ok(),
-                        None => Some(events.next().await),
-                    };
-                    let change = match event.map(Option::transpose) {
-                        None => {
-                            (events, listed) = (begin(), Some(Vec::new()));
-                            continue;
-                        }
-                        // The watcher starts over by itself; the probe tells what is wrong.
-                        Some(Err(_)) => continue,
-                        Some(Ok(None)) => return None,
-                        Some(Ok(Some(Event::Init))) => {
-                            listed = Some(Vec::new());
-                            continue;
-                        }
-                        Some(Ok(Some(Event::InitApply(secret)))) => {
-                            listed.get_or_insert_default().push(entry(&secret.metadata));
-                            continue;
-                        }
-                        Some(Ok(Some(Event::InitDone))) => Change::All(listed.take().unwrap_or_default()),
-                        Some(Ok(Some(Event::Apply(secret)))) => {
-                            let (key, token) = entry(&secret.metadata);
-                            Change::Key(key, Some(token))
-                        }
-                        Some(Ok(Some(Event::Delete(secret)))) => Change::Key(entry(&secret.metadata).0, None),
-                    };
-                    return Some((change, (events, listed, begin)));
-                }
-            })
-            .boxed(),
-        )
+        Some(watch::changes(self.client.clone(), &self.namespace))
     }
-}
-
-fn entry(metadata: &ObjectMeta) -> (StoreKey, ChangeToken) {
-    (StoreKey::verbatim(metadata.name.clone().unwrap_or_default()), token(metadata))
 }
 
 /// A Secret that was made anew starts a new history.

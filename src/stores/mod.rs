@@ -16,10 +16,12 @@ use crate::{
     secret::SecretValue,
 };
 
+mod body;
 pub mod credentials;
 pub(crate) mod http;
 pub mod kubernetes;
 pub mod layers;
+pub mod local;
 mod pace;
 pub mod settings;
 mod stored;
@@ -232,7 +234,7 @@ pub fn connect(provider: &Provider, with: Connector) -> Result<Arc<dyn Store>, S
     let settings_error = |message: &str| StoreError::new(Failure::Misconfigured, message);
     match provider {
         Provider { vault: Some(settings), .. } => {
-            Ok(Arc::new(vault::Vault::new(settings, with.ca.as_deref(), with.credentials)?))
+            Ok(Arc::new(vault::Vault::new(settings, with.ca.as_deref(), with.credentials, with.marks)?))
         }
         Provider { kubernetes: Some(settings), .. } => {
             let client = with.client.ok_or_else(|| {

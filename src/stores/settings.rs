@@ -61,6 +61,7 @@ pub fn scheme(provider: &Provider, layout: Option<Layout>, style: Option<NameSty
         style: style.unwrap_or(if infisical { NameStyle::ScreamingSnake } else { NameStyle::Kebab }),
         folders: vault || infisical,
         lowercase: kubernetes,
+        variables: false,
         max_len: match provider {
             Provider { azure_key_vault: Some(_), .. } => 127,
             Provider { kubernetes: Some(_), .. } => 253,

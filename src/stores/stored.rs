@@ -92,35 +92,52 @@ impl Metadata {
 
 /// The store's own mark of a state of a key; opaque, never a value or a hash of one that can be guessed.
 ///
-/// A mark that is young may be the same after the next change (a clock that ticks in seconds). Equality is that of the
-/// marks alone.
+/// A mark that is young may be the same after the next change (a clock that ticks in seconds). Of a mark with details a
+/// list shows the part before them. Equality is that of the whole marks, and of nothing else.
 #[derive(Clone)]
 pub struct ChangeToken {
     mark: Box<str>,
+    /// Bytes of the part that lists show.
+    listed: usize,
     young: bool,
 }
 
 impl ChangeToken {
     /// Wraps the store's mark.
     pub fn new(mark: impl Into<Box<str>>) -> Self {
-        Self { mark: mark.into(), young: false }
+        let mark = mark.into();
+        Self { listed: mark.len(), mark, young: false }
     }
 
     /// Wraps a mark that the next change may not move.
     pub fn young(mark: impl Into<Box<str>>) -> Self {
-        Self { mark: mark.into(), young: true }
+        Self { young: true, ..Self::new(mark) }
     }
 
-    /// The mark.
+    /// Adds what only a read shows, a version for one.
+    #[must_use]
+    pub fn with_detail(self, detail: &str) -> Self {
+        Self { mark: format!("{}/{detail}", self.mark).into(), ..self }
+    }
+
+    /// The whole mark.
     pub fn as_str(&self) -> &str {
         &self.mark
     }
 
-    /// Whether a list that shows this mark says that nothing has changed. A list's mark may be the part of a read's
-    /// mark that ends before a `/`.
+    /// What may be compared with a list's mark later: nothing in it moves unless something has changed.
+    pub fn lasting(&self) -> [&str; 2] {
+        if self.young { [&self.mark, "young"] } else { [&self.mark[..self.listed], ""] }
+    }
+
+    /// Whether a list that shows this mark says that nothing has changed.
     pub fn is_still(&self, listed: &Self) -> bool {
-        let rest = self.mark.strip_prefix(&*listed.mark);
-        !self.young && !listed.young && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        !self.young && !listed.young && self.lasting() == listed.lasting()
+    }
+
+    /// Whether the next change may leave it as it is.
+    pub const fn is_young(&self) -> bool {
+        self.young
     }
 }
 
@@ -180,13 +197,15 @@ mod tests {
 
     #[test]
     fn a_list_says_unchanged_only_of_a_mark_that_the_next_change_would_move() {
-        let read = ChangeToken::new("1700000000/v1");
+        let read = ChangeToken::new("1700000000").with_detail("v1");
+        assert_eq!(read.as_str(), "1700000000/v1");
         assert!(read.is_still(&ChangeToken::new("1700000000")));
-        assert!(read.is_still(&ChangeToken::new("1700000000/v1")));
+        assert!(read.is_still(&read));
         assert!(!read.is_still(&ChangeToken::new("170000000")));
         assert!(!read.is_still(&ChangeToken::new("1700000001")));
         assert!(!read.is_still(&ChangeToken::young("1700000000")));
-        assert!(!ChangeToken::young("1700000000/v1").is_still(&ChangeToken::new("1700000000")));
+        assert!(!ChangeToken::young("1700000000").with_detail("v1").is_still(&ChangeToken::new("1700000000")));
+        assert_ne!(ChangeToken::young("1").with_detail("v1").lasting(), ChangeToken::new("1").lasting());
         assert_eq!(ChangeToken::young("1"), ChangeToken::new("1"));
     }
 

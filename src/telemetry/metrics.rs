@@ -39,7 +39,8 @@ pub const STORE_RESULTS: [&str; 12] = [
 ];
 
 /// What a store is asked for, as `secretref_store_requests_total` has it.
-pub const STORE_OPERATIONS: [&str; 3] = ["get", "list", "probe"];
+pub const STORE_OPERATIONS: [&str; 9] =
+    ["get", "list", "probe", "changes", "metadata", "versions", "set", "delete", "restore"];
 
 type Labels<const N: usize> = [(&'static str, Cow<'static, str>); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;

@@ -107,7 +107,8 @@ pub fn by_token() -> VaultAuth {
 }
 
 pub fn by_role(role_id: &str) -> VaultAuth {
-    let role = AppRole { mount_path: None, role_id: role_id.into(), secret_id: source("secret-id") };
+    let role =
+        AppRole { mount_path: None, role_id: role_id.into(), secret_id: source("secret-id"), secret_id_wrapped: None };
     VaultAuth { app_role: Some(role), ..VaultAuth::default() }
 }
 

@@ -92,7 +92,15 @@ impl Engine {
         };
         let seeds: Vec<_> =
             wanted.iter().filter_map(|r| Some((r.clone(), pushed_state(r, store.pushed.as_ref()?)?))).collect();
+        // Where lists tell of changes, a key that was certainly not there is read again when a list shows it.
+        let gone: Vec<Read> =
+            if store.may_list { wanted.iter().filter(|r| was_absent(r)).cloned().collect() } else { Vec::new() };
         self.table.subscribe(key, uid, wanted, interval, |r| !was_absent(r), Self::now());
+        for read in gone {
+            if self.table.state(uid, &read).is_none() {
+                self.table.observe(uid, &read, State::Absent, Self::now());
+            }
+        }
         for (read, state) in seeds {
             self.table.observe(uid, &read, state, Self::now());
         }

@@ -7,11 +7,10 @@ use std::{
 
 use super::{Engine, HEARTBEAT, WORKERS, WORKERS_PER_STORE};
 use crate::{
-    api::{Circuit, CreationPolicy},
+    api::CreationPolicy,
     operator::{
-        model::{ObjectKey, Reference, StoreName},
+        model::{ObjectKey, Reference},
         queue::Class,
-        reading::poll,
         watch::Message,
         worker::{Job, Outcome, StoreView, follow, sync},
     },
@@ -35,7 +34,7 @@ impl Engine {
         if let Some((timer, _)) = self.timers.first() {
             at = at.min(*timer);
         }
-        for store in self.stores.values().filter(|s| s.can_be_polled()) {
+        for store in self.stores.values().filter(|s| s.can_be_polled() && !s.surveying) {
             if let Some(due) = self.table.next_due(&store.object.uid) {
                 at = at.min(due);
             }
@@ -194,28 +193,6 @@ impl Engine {
         (whole(model) && !made(model)).then(|| rival.model.key.name.clone())
     }
 
-    fn start_polls(&mut self) {
-        let now = Self::now();
-        let names: Vec<StoreName> =
-            self.stores.iter().filter(|(_, s)| s.can_be_polled()).map(|(n, _)| n.clone()).collect();
-        for name in names {
-            let Some(state) = self.stores.get_mut(&name) else { continue };
-            let Some(layers) = state.layers.clone() else { continue };
-            let room = layers.settings().max_concurrent.saturating_sub(state.polling);
-            let due = self.table.take_due(&state.object.uid, room, now);
-            state.polling += due.len();
-            for read in due {
-                self.parts.metrics.poll(&layers.identity().label());
-                let (layers, tell, name) = (layers.clone(), self.tell.clone(), name.clone());
-                let (era, requester) = (state.object.era(), self.parts.requester.clone());
-                tokio::spawn(async move {
-                    let answer = poll(&layers, &read, &requester).await;
-                    let _ = tell.send(Message::Polled(name, era, read, answer));
-                });
-            }
-        }
-    }
-
     fn start_follows(&mut self) {
         let room =
             |e: &Self| e.queue_is_idle() && e.last_follow.elapsed() >= Duration::from_secs(1) / FOLLOWS_PER_SECOND;
@@ -256,18 +233,5 @@ impl Engine {
         if self.started {
             self.report_references();
         }
-    }
-}
-
-impl super::StoreState {
-    /// A store in trouble is probed, not polled.
-    pub(super) fn can_be_polled(&self) -> bool {
-        let Some(layers) = &self.layers else { return false };
-        self.settled
-            && self.blocked.is_none()
-            && self.health.ready == Some(true)
-            && self.polling < layers.settings().max_concurrent
-            && layers.circuit() == Circuit::Closed
-            && layers.held_for().is_none()
     }
 }

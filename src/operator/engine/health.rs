@@ -47,6 +47,7 @@ impl Engine {
                 let push = layers.store().watch().is_some();
                 state.layers = Some(layers);
                 state.polling = 0;
+                state.surveying = false;
                 let (uid, rate) = (state.object.uid.clone(), state.object.settings.requests_per_second);
                 self.table.store(&uid, rate, push);
             }
@@ -67,6 +68,7 @@ impl Engine {
             Ok(capabilities) => {
                 state.failed_probes = 0;
                 state.capabilities = Some(capabilities);
+                state.may_list = capabilities.list;
                 state.last_success = Some(Timestamp::now());
                 state.health = match overload {
                     None => Health { ready: Some(true), reason: Reason::Healthy, message: "the store answers".into() },

@@ -8,11 +8,13 @@ mod health;
 mod notified;
 mod observe;
 mod outcome;
+mod polls;
 mod stores;
 
 use binding::Known;
 pub use binding::Live;
 use notified::Notices;
+pub use polls::Survey;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
@@ -41,7 +43,7 @@ use crate::{
     api::{Capabilities, Reason},
     notify::{Directory, Hashes},
     refresh::{KeyTable, Now},
-    resolve::Problem,
+    resolve::{Problem, Read},
     stores::layers::{Cache, Layers},
     telemetry::Metrics,
 };
@@ -168,6 +170,12 @@ struct StoreState {
     /// It took the place of another generation in this process: what that one left in sync is read anew.
     changed: bool,
     polling: usize,
+    /// Its login may list, as far as the last probe and the last list tell.
+    may_list: bool,
+    /// A list of changes is under way.
+    surveying: bool,
+    /// Keys that are due and that no list settled.
+    to_read: VecDeque<Read>,
     /// Its status is being written.
     writing: bool,
     syncing: usize,
@@ -246,6 +254,7 @@ impl Engine {
             Message::StoreStatus(name, era, written) => self.store_status_written(&name, &era, written),
             Message::Polled(name, era, read, state) => self.polled(&name, &era, &read, state),
             Message::Notified(seen) => self.notified(seen),
+            Message::Surveyed(name, era, reads, marks) => self.surveyed(&name, &era, reads, marks),
             Message::Synced(outcome) => self.synced(*outcome),
             Message::Followed(outcome) => self.followed(*outcome),
         }
@@ -356,6 +365,9 @@ impl StoreState {
             settled: false,
             changed: false,
             polling: 0,
+            may_list: false,
+            surveying: false,
+            to_read: VecDeque::new(),
             writing: false,
             syncing: 0,
             aside: VecDeque::new(),
@@ -371,6 +383,8 @@ impl StoreState {
         self.layers = None;
         self.settled = false;
         self.polling = 0;
+        self.surveying = false;
+        self.to_read.clear();
         self.aside.clear();
         self.pushed = None;
     }

@@ -150,8 +150,12 @@ impl Engine {
     /// An answer is about to be taken note of: whether it is one to a notification.
     pub(super) fn answers_news(&mut self, name: &StoreName, uid: &str, read: &Read, answer: &State) -> bool {
         let Some((_, looks)) = self.notices.looks.get_mut(name) else { return false };
-        let failed = matches!(answer, State::Failed(_));
-        let newer = !failed && self.table.state(uid, read).is_some_and(|before| before != answer);
+        let newer = match (self.table.state(uid, read), answer) {
+            (None, _) | (_, State::Failed(_)) => false,
+            // What is known may be what a list showed.
+            (Some(State::Present(before)), State::Present(now)) => before != now && !now.is_still(before),
+            (Some(before), now) => before != now,
+        };
         looks.answered(read, newer, *answer == State::Absent, Instant::now())
     }
 

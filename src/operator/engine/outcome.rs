@@ -5,12 +5,7 @@ use std::time::Duration;
 use super::{Engine, Standing, notified::poll_interval};
 use crate::{
     api::Reason,
-    operator::{
-        keeper::Era,
-        model::{ObjectKey, StoreName},
-        queue::Class,
-        worker::Outcome,
-    },
+    operator::{model::ObjectKey, queue::Class, worker::Outcome},
     refresh::{State, pushed_state},
     resolve::{Problem, Read},
 };
@@ -164,27 +159,6 @@ impl Engine {
         tracked.failures = if wait.is_some() { tracked.failures.saturating_add(1) } else { 0 };
         if let Some(wait) = wait {
             self.wake_in(key, wait);
-        }
-    }
-
-    pub(super) fn polled(&mut self, name: &StoreName, era: &Era, read: &Read, answer: Option<State>) {
-        let Some(state) = self.stores.get_mut(name) else { return };
-        if state.object.era() != *era {
-            return;
-        }
-        state.polling = state.polling.saturating_sub(1);
-        let uid = state.object.uid.clone();
-        let Some(answer) = answer else { return };
-        let failed = matches!(answer, State::Failed(_));
-        if !failed {
-            state.last_success = Some(jiff::Timestamp::now());
-        }
-        let told = self.answers_news(name, &uid, read, &answer);
-        for key in self.table.observe(&uid, read, answer, Self::now()) {
-            self.hear(&key, failed);
-        }
-        if told {
-            self.tell_those_behind(&uid, read);
         }
     }
 

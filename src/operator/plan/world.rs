@@ -23,8 +23,14 @@ use crate::{
 /// Every value of a store and of a spec starts with it, so that a leak is found in any text.
 pub const MARK: &str = "hush-";
 
-pub const SCHEME: Scheme =
-    Scheme { layout: Layout::Flat, style: NameStyle::Kebab, folders: true, lowercase: false, max_len: 512 };
+pub const SCHEME: Scheme = Scheme {
+    layout: Layout::Flat,
+    style: NameStyle::Kebab,
+    folders: true,
+    lowercase: false,
+    variables: false,
+    max_len: 512,
+};
 
 /// What the store says about a key that it has.
 pub type Content = Result<std::collections::BTreeMap<String, Option<String>>, Failure>;

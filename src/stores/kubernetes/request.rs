@@ -1,21 +1,27 @@
-//! Requests to the API server: each with an end, and no body in any log.
-//!
-//! `kube` sets no timeout, and logs a body that does not parse: so the text is taken and parsed here.
+//! What the API server is asked.
 
-use std::{fmt, future::Future, time::Duration};
+use std::fmt;
 
-use k8s_openapi::{ListableResource, NamespaceResourceScope, Resource, api::core::v1::Secret};
+use axum::http::{self, HeaderValue, header};
+use bytes::Bytes;
+use k8s_openapi::{
+    ListableResource, NamespaceResourceScope, Resource, api::core::v1::Secret,
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
     Client,
-    core::{Request, params::GetParams, params::PostParams},
+    core::{
+        ObjectList, PartialObjectMeta, Request,
+        params::{GetParams, ListParams, PostParams},
+    },
 };
-use serde::{Serialize, de::DeserializeOwned};
-use zeroize::Zeroizing;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::answer::{Reply, nonsense, send};
 use crate::stores::{Failure, StoreError};
 
-/// How long one request may take.
-pub(in crate::stores) const TIMEOUT: Duration = Duration::from_secs(10);
+/// An answer without the object's data.
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
 /// One object; `None`: the API server says that it is not there. `what` starts the sentence of an error, `denied` ends
 /// the one about missing rights.
@@ -27,8 +33,7 @@ pub(in crate::stores) async fn get<T: DeserializeOwned>(
     denied: &str,
 ) -> Result<Option<T>, StoreError> {
     check_name(name, what)?;
-    let request = Request::new(collection).get(name, &GetParams::default()).map_err(kube::Error::BuildRequest);
-    found(bounded(async { client.request_text(request?).await }).await, what, denied)
+    found(&send(client, Request::new(collection).get(name, &GetParams::default()), what).await?, what, denied)
 }
 
 /// Metadata of one object, without the rest of it.
@@ -40,8 +45,7 @@ pub(in crate::stores) async fn get_metadata<T: DeserializeOwned>(
     denied: &str,
 ) -> Result<Option<T>, StoreError> {
     check_name(name, what)?;
-    let request = Request::new(collection).get_metadata(name, &GetParams::default()).map_err(kube::Error::BuildRequest);
-    found(bounded(async { client.request_text(request?).await }).await, what, denied)
+    found(&send(client, Request::new(collection).get_metadata(name, &GetParams::default()), what).await?, what, denied)
 }
 
 /// Creates something that answers; with `of`, a subresource of that object. `None`: that object is not there.
@@ -62,8 +66,42 @@ pub(in crate::stores) async fn post<T: Serialize + DeserializeOwned>(
         }
         None => request.create(&PostParams::default(), bytes),
     };
-    let request = request.map_err(kube::Error::BuildRequest);
-    found(bounded(async { client.request_text(request?).await }).await, what, denied)
+    found(&send(client, request, what).await?, what, denied)
+}
+
+/// What became of a request that changes something.
+pub(in crate::stores) enum Changed {
+    /// It was made; this is the object's metadata now.
+    Made(Box<ObjectMeta>),
+    /// There is no such object, or no such namespace.
+    Missing,
+    /// It is there already, or not what the request said it is.
+    Conflict,
+}
+
+/// Sends a change, with a body that is wiped afterwards. No data comes back.
+pub(in crate::stores) async fn change(
+    client: &Client,
+    request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    body: Bytes,
+    what: &impl fmt::Display,
+    denied: &str,
+) -> Result<Changed, StoreError> {
+    let mut request = request.map_err(|_| nonsense(what))?.map(|_| body);
+    request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(METADATA));
+    let reply = send(client, Ok(request), what).await?;
+    match reply.status.as_u16() {
+        200..300 => Ok(Changed::Made(Box::new(reply.parse::<Answer>(what)?.metadata))),
+        404 if reply.is_not_found() => Ok(Changed::Missing),
+        409 => Ok(Changed::Conflict),
+        _ => Err(reply.failure(what, denied)),
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    metadata: ObjectMeta,
 }
 
 /// The path of a kind of object in a namespace.
@@ -87,64 +125,29 @@ pub(in crate::stores) async fn secret(
     get(client, &collection::<Secret>(namespace, what)?, name, what, denied).await
 }
 
-/// Ends a request that the API server does not.
-pub(in crate::stores) async fn bounded<T>(request: impl Future<Output = kube::Result<T>>) -> Option<kube::Result<T>> {
-    tokio::time::timeout(TIMEOUT, request).await.ok()
-}
-
-fn found<T: DeserializeOwned>(
-    answer: Option<kube::Result<String>>,
+/// A page of metadata.
+pub(in crate::stores) async fn list_metadata(
+    client: &Client,
+    namespace: &str,
+    params: &ListParams,
     what: &impl fmt::Display,
     denied: &str,
-) -> Result<Option<T>, StoreError> {
-    match answer {
-        Some(Ok(text)) => serde_json::from_str(&Zeroizing::new(text)).map(Some).map_err(|_| nonsense(what)),
-        Some(Err(kube::Error::Api(status))) if status.code == 404 && status.reason == "NotFound" => Ok(None),
-        Some(Err(error)) => Err(failure(&error, what, denied)),
-        None => Err(no_answer(what)),
+) -> Result<ObjectList<PartialObjectMeta<Secret>>, StoreError> {
+    let collection = collection::<Secret>(namespace, what)?;
+    let reply = send(client, Request::new(collection).list_metadata(params), what).await?;
+    if reply.status.is_success() { reply.parse(what) } else { Err(reply.failure(what, denied)) }
+}
+
+fn found<T: DeserializeOwned>(reply: &Reply, what: &impl fmt::Display, denied: &str) -> Result<Option<T>, StoreError> {
+    match reply.status.as_u16() {
+        200..300 => reply.parse(what).map(Some),
+        404 if reply.is_not_found() => Ok(None),
+        _ => Err(reply.failure(what, denied)),
     }
 }
 
-/// The row of the failure table. The API server's own text stays out: it may repeat what it was sent.
-pub(in crate::stores) fn failure(error: &kube::Error, what: &impl fmt::Display, denied: &str) -> StoreError {
-    let (failure, why) = match error {
-        kube::Error::Api(status) => match status.code {
-            401 => (
-                Failure::Unauthenticated,
-                "the API server does not take the operator's identity: check its ServiceAccount or kubeconfig",
-            ),
-            403 => (Failure::Denied, denied),
-            429 => {
-                let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-                let wait = (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)));
-                (Failure::RateLimited(wait), "the API server asks to slow down: look at its flow control")
-            }
-            400..500 => (Failure::Misconfigured, "the API server does not know such a request: check its address"),
-            _ => (Failure::Unavailable, "the API server has an error of its own: look into its log"),
-        },
-        kube::Error::Auth(_) => {
-            (Failure::Unauthenticated, "there are no credentials for the API server: check the kubeconfig")
-        }
-        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => return nonsense(what),
-        _ => return no_answer(what),
-    };
-    StoreError::new(failure, format!("{what} failed: {why}"))
-}
-
-pub(in crate::stores) fn no_answer(what: &impl fmt::Display) -> StoreError {
-    let message = format!("{what} failed: the API server cannot be reached: check that it runs and what is in between");
-    StoreError::new(Failure::Unavailable, message)
-}
-
-fn nonsense(what: &impl fmt::Display) -> StoreError {
-    StoreError::new(
-        Failure::Misconfigured,
-        format!("{what} failed: the answer makes no sense: check that this is an API server"),
-    )
-}
-
 /// Names become parts of a path: nothing that could lead elsewhere.
-fn check_name(name: &str, what: &impl fmt::Display) -> Result<(), StoreError> {
+pub(in crate::stores) fn check_name(name: &str, what: &impl fmt::Display) -> Result<(), StoreError> {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
     let ends = name.starts_with(['-', '.']) || name.ends_with(['-', '.']);
     if !name.is_empty() && name.len() <= 253 && name.bytes().all(fits) && !ends {

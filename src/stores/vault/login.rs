@@ -1,9 +1,9 @@
 //! The ways to log in, and what a login gives.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use bytes::Bytes;
 use reqwest::{Method, StatusCode, header::HeaderValue};
-use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     api::VaultAuth,
     secret::SecretValue,
-    stores::{Failure, StoreError},
+    stores::{Failure, StoreError, body},
 };
 
 /// What a login gave.
@@ -46,25 +46,28 @@ impl Session {
         let (method, mount, body) = if let Some(token) = &auth.token {
             return self.adopt(self.credentials.secret(&token.secret_ref).await?, generation).await;
         } else if let Some(role) = &auth.app_role {
-            let secret_id = text(self.credentials.secret(&role.secret_id.secret_ref).await?)?;
-            let body = json!({ "role_id": role.role_id, "secret_id": secret_id });
+            let secret_id = match role.secret_id_wrapped {
+                Some(true) => self.unwrapped(role).await?,
+                _ => self.credentials.secret(&role.secret_id.secret_ref).await?,
+            };
+            let body = fields([("role_id", role.role_id.as_str()), ("secret_id", text(&secret_id)?)]);
             ("AppRole", role.mount_path.as_deref().unwrap_or("approle"), body)
         } else if let Some(kubernetes) = &auth.kubernetes {
             let audiences = kubernetes.audiences.clone().unwrap_or_else(|| vec!["vault".to_owned()]);
             let jwt =
                 self.credentials.service_account_token(kubernetes.service_account_ref.as_ref(), &audiences).await?;
-            let body = json!({ "role": kubernetes.role, "jwt": text(jwt)? });
+            let body = fields([("role", kubernetes.role.as_str()), ("jwt", text(&jwt)?)]);
             ("Kubernetes", kubernetes.mount_path.as_deref().unwrap_or("kubernetes"), body)
         } else if let Some(jwt) = &auth.jwt {
-            let token = text(self.credentials.secret(&jwt.jwt.secret_ref).await?)?;
-            let body = json!({ "role": jwt.role, "jwt": token });
+            let token = self.credentials.secret(&jwt.jwt.secret_ref).await?;
+            let body = fields([("role", jwt.role.as_str()), ("jwt", text(&token)?)]);
             ("JWT", jwt.mount_path.as_deref().unwrap_or("jwt"), body)
         } else {
             return Err(StoreError::new(Failure::Misconfigured, "spec.provider.vault.auth names no way to log in"));
         };
         let what = format!("the {method} login at auth/{mount}");
         let url = self.url(["auth"].into_iter().chain(mount.split('/')).chain(["login"]))?;
-        let reply = self.send(&Ask { method: Method::POST, url, body: Some(body), what: &what }, None).await?;
+        let reply = self.send(&Ask { method: Method::POST, url, body, what: &what }, None).await?;
         match reply.status {
             StatusCode::OK => {
                 let grant = wire::parse::<wire::Granted>(&reply, &what)?.auth;
@@ -107,7 +110,7 @@ impl Session {
     }
 }
 
-fn live(value: SecretValue, ttl: u64, renewable: bool, generation: u64) -> Result<Live, StoreError> {
+pub(super) fn live(value: SecretValue, ttl: u64, renewable: bool, generation: u64) -> Result<Live, StoreError> {
     let mut header = value
         .expose_str()
         .map(str::trim)
@@ -124,15 +127,21 @@ fn live(value: SecretValue, ttl: u64, renewable: bool, generation: u64) -> Resul
     Ok(Live { token: Token { header, generation }, value, since: Instant::now(), ttl, granted: ttl, renewable })
 }
 
-fn text(credential: SecretValue) -> Result<String, StoreError> {
-    let text = credential.expose_str().map(|t| t.trim().to_owned());
-    text.ok_or_else(|| {
+/// What is sent to log in. Text is always JSON.
+pub(super) fn fields<const N: usize>(fields: [(&str, &str); N]) -> Option<Bytes> {
+    body::json(&BTreeMap::from(fields)).ok()
+}
+
+pub(super) fn text(credential: &SecretValue) -> Result<&str, StoreError> {
+    credential.expose_str().map(str::trim).ok_or_else(|| {
         StoreError::new(Failure::Unauthenticated, "the store's credential is not text: correct its Secret")
     })
 }
 
 fn whose(auth: &VaultAuth) -> &'static str {
-    if auth.app_role.is_some() {
+    if auth.app_role.as_ref().is_some_and(|role| role.secret_id_wrapped == Some(true)) {
+        "put a new wrapping token into its Secret if the secret id that came out of it is used up or expired"
+    } else if auth.app_role.is_some() {
         "put a new secret id into its Secret if this one is used up or expired (after five failures the server itself rejects for 15 minutes)"
     } else if auth.kubernetes.is_some() {
         "that it is bound to the operator's ServiceAccount, namespace and audience, and that the server may use TokenReview"

@@ -9,11 +9,14 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Method, StatusCode, Url, header::HeaderValue};
-use serde_json::Value;
+use bytes::Bytes;
+use reqwest::{
+    Method, StatusCode, Url,
+    header::{CONTENT_TYPE, HeaderValue},
+};
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{login::Live, wire};
+use super::{login::Live, wire, wrapped::Unwrapped};
 use crate::{
     api::VaultAuth,
     stores::{
@@ -36,6 +39,8 @@ pub(super) struct Session {
     namespace: Option<HeaderValue>,
     pub auth: VaultAuth,
     pub credentials: Arc<dyn Credentials>,
+    /// A secret id that arrived wrapped.
+    pub unwrapped: Mutex<Option<Unwrapped>>,
     state: Mutex<State>,
     logins: AtomicU64,
 }
@@ -52,7 +57,7 @@ pub(super) struct Token {
 pub(super) struct Ask<'a> {
     pub method: Method,
     pub url: Url,
-    pub body: Option<Value>,
+    pub body: Option<Bytes>,
     /// Starts the sentence of an error: `reading acme--db-password`.
     pub what: &'a (dyn fmt::Display + Sync),
 }
@@ -77,7 +82,8 @@ impl Session {
         let namespace = namespace.map(HeaderValue::from_str).transpose().map_err(|_| {
             StoreError::new(Failure::Misconfigured, "spec.provider.vault.namespace is no namespace: write it as a/b")
         })?;
-        Ok(Self { http, namespace, auth, credentials, state: Mutex::default(), logins: AtomicU64::new(0) })
+        let (unwrapped, state, logins) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
+        Ok(Self { http, namespace, auth, credentials, unwrapped, state, logins })
     }
 
     /// Logins since the start.
@@ -171,7 +177,7 @@ impl Session {
     async fn renew(&self, token: &Token) -> Result<Option<(Duration, bool)>, StoreError> {
         let what = "renewing the token";
         let url = self.url(["auth", "token", "renew-self"])?;
-        let ask = Ask { method: Method::POST, url, body: Some(Value::Object(Default::default())), what: &what };
+        let ask = Ask { method: Method::POST, url, body: Some(Bytes::from_static(b"{}")), what: &what };
         let reply = self.send(&ask, Some(token)).await?;
         match reply.status {
             StatusCode::OK => {
@@ -210,7 +216,7 @@ impl Session {
             request = request.header("X-Vault-Token", &token.header);
         }
         if let Some(body) = &ask.body {
-            request = request.json(body);
+            request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
         self.http.send(request, &ask.what).await
     }

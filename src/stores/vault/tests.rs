@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used)]
+use super::mount::Kind;
 use super::*;
 use crate::{
     api::{SecretKeyRef, SecretKeySource, ServiceAccountRef, VaultAuth},
@@ -63,7 +64,7 @@ async fn store(mount: &'static str) -> Vault {
         ca_ref: None,
         auth: VaultAuth { token, ..VaultAuth::default() },
     };
-    Vault::new(&settings, None, Arc::new(Any)).unwrap()
+    Vault::new(&settings, None, Arc::new(Any), Marks::random()).unwrap()
 }
 
 const KV2: &str = r#"200 OK|{"data":{"type":"kv","options":{"version":"2"}}}"#;
@@ -88,7 +89,7 @@ async fn nothing_there_is_certain_on_a_mount_that_shows_itself_only() {
 async fn a_probe_does_not_vouch_for_a_mount_it_was_not_shown() {
     let vault = store(HIDDEN).await;
     let token = vault.session.token().await.unwrap();
-    *vault.mount_seen.lock().await = token.generation;
+    *vault.seen.lock().await = Seen { generation: token.generation, kind: Some(Kind::Versioned) };
     assert!(vault.probe().await.is_err());
     let error = vault.get(&StoreKey::verbatim("acme--a"), None).await.unwrap_err();
     assert_eq!(error.failure, Failure::Misconfigured, "{error}");

@@ -3,12 +3,16 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
 
-use crate::{
-    secret::SecretValue,
-    stores::{ChangeToken, Failure, Payload, Property, StoreError, Stored, http::Reply},
+pub(super) use self::{
+    history::History,
+    properties::{Properties, is_json, plain, raw, stored},
 };
+use super::mount::Kind;
+use crate::stores::{Failure, StoreError, http::Reply};
+
+mod history;
+mod properties;
 
 /// What a 404 says about one key.
 pub(super) enum Missing {
@@ -68,33 +72,43 @@ pub(super) struct Mount {
 }
 
 impl Mount {
-    /// A key-value engine that keeps versions.
-    pub fn is_kv2(&self) -> bool {
+    /// What it is; a key-value engine without a version is one of version 1.
+    pub fn kind(&self) -> Kind {
         let version = self.options.as_ref().and_then(|o| o.get("version")).and_then(Option::as_deref);
-        self.kind == "kv" && version == Some("2")
+        match (self.kind.as_str(), version) {
+            ("kv", Some("2")) => Kind::Versioned,
+            ("kv" | "generic", None | Some("1" | "")) => Kind::Plain,
+            _ => Kind::Foreign,
+        }
     }
 }
 
+/// A version that was just made.
 #[derive(Deserialize)]
-struct Read<'a> {
-    #[serde(borrow)]
-    data: Versioned<'a>,
+pub(super) struct Made {
+    pub version: u64,
+    /// What the key is tagged with.
+    pub custom_metadata: Option<BTreeMap<String, String>>,
 }
 
+/// What came out of a wrapping token.
 #[derive(Deserialize)]
-struct Versioned<'a> {
-    // Raw, so that numbers keep every digit and no copy of a value is made that nobody wipes.
-    #[serde(borrow)]
-    data: Option<BTreeMap<String, &'a RawValue>>,
-    metadata: Metadata,
+pub(super) struct SecretId {
+    pub secret_id: String,
 }
 
+/// Where a wrapping token was made.
 #[derive(Deserialize)]
-struct Metadata {
-    version: u64,
-    created_time: String,
-    deletion_time: String,
-    destroyed: bool,
+pub(super) struct Origin {
+    pub creation_path: String,
+}
+
+/// Why a write was not made.
+pub(super) enum Refused {
+    /// The version that it should follow is not the latest.
+    Mismatch,
+    /// It must say which version it should follow.
+    Unconditional,
 }
 
 #[derive(Deserialize)]
@@ -102,46 +116,10 @@ struct Errors {
     errors: Vec<String>,
 }
 
-/// The value in a 200.
-pub(super) fn stored(reply: &Reply) -> Option<Stored> {
-    let Versioned { data, metadata: m } = serde_json::from_slice::<Read<'_>>(&reply.body).ok()?.data;
-    let properties = data.unwrap_or_default().into_iter().map(|(key, raw)| Some((key, property(raw.get())?)));
-    let warning = (!m.deletion_time.is_empty())
-        .then(|| format!("the store deletes version {} at {}: write a new one before", m.version, m.deletion_time));
-    Some(Stored {
-        payload: Payload::Map(properties.collect::<Option<_>>()?),
-        version: Some(m.version.to_string()),
-        // A version number alone repeats when a key is removed with its history and written again.
-        token: ChangeToken::new(format!("{}/{}/{}", m.version, m.created_time, m.deletion_time)),
-        warning,
-    })
-}
-
-fn property(raw: &str) -> Option<Property> {
-    Some(match raw.as_bytes().first()? {
-        b'n' => Property::Null,
-        b'"' => Property::Text(serde_json::from_str::<String>(raw).ok()?.into()),
-        _ => Property::Json(SecretValue::new(compact(raw))),
-    })
-}
-
-/// JSON without the white space between its parts.
-fn compact(raw: &str) -> Vec<u8> {
-    let (mut out, mut quoted, mut escaped) = (Vec::with_capacity(raw.len()), false, false);
-    for byte in raw.bytes() {
-        if quoted || !byte.is_ascii_whitespace() {
-            out.push(byte);
-        }
-        quoted ^= byte == b'"' && !escaped;
-        escaped = quoted && byte == b'\\' && !escaped;
-    }
-    out
-}
-
 /// What is missing, by the body of a 404.
 pub(super) fn missing(reply: &Reply) -> Missing {
-    if let Ok(Read { data: Versioned { metadata: m, .. } }) = serde_json::from_slice(&reply.body) {
-        return if m.destroyed || !m.deletion_time.is_empty() { Missing::Deleted } else { Missing::Other };
+    if let Some(gone) = properties::is_gone(reply) {
+        return if gone { Missing::Deleted } else { Missing::Other };
     }
     match errors(reply) {
         Some(list) if list.is_empty() => Missing::Nothing,
@@ -153,6 +131,17 @@ pub(super) fn missing(reply: &Reply) -> Missing {
 /// give a bad token another form. A hint only: what is not of this form is found out by asking.
 pub(super) fn denied_by_policy(reply: &Reply) -> bool {
     errors(reply).is_some_and(|list| list.iter().any(|e| e.starts_with("1 error occurred")))
+}
+
+/// Whether a write was refused for the version that it should follow.
+pub(super) fn refused(reply: &Reply) -> Option<Refused> {
+    let list = errors(reply).filter(|_| reply.status.as_u16() == 400)?;
+    let said = |text: &str| list.iter().any(|e| e.contains(text));
+    if said("check-and-set parameter did not match") {
+        Some(Refused::Mismatch)
+    } else {
+        said("check-and-set parameter required").then_some(Refused::Unconditional)
+    }
 }
 
 /// Parses an answer of the server's own; the text of it stays out of the error.
@@ -188,9 +177,17 @@ pub(super) fn refusal(reply: &Reply, what: &impl fmt::Display, denied: &str) -> 
             Failure::RateLimited(reply.retry_after),
             "the server's rate limit quota is reached: raise it (sys/quotas/rate-limit), or lower limits.requestsPerSecond",
         ),
-        472 | 473 => (Failure::Unavailable, "this server is a standby that answers nothing: address the active one"),
-        501 => (Failure::Unavailable, "the server is not initialised: initialise it"),
-        503 if said("sealed") => (Failure::Unavailable, "the server is sealed: unseal it"),
+        472 => (
+            Failure::Unavailable,
+            "this server is a standby for disasters, which answers nothing: address the active cluster, or promote this one",
+        ),
+        473 => (Failure::Unavailable, "this server is a standby that cannot do this: address the active one"),
+        501 => (Failure::Unavailable, "the server is not initialised: initialise it (`bao operator init`)"),
+        503 if said("sealed") => (Failure::Unavailable, "the server is sealed: unseal it (`bao operator unseal`)"),
+        413 | 500 if reply.status.as_u16() == 413 || said("too large") => (
+            Failure::Misconfigured,
+            "it is larger than the server's storage takes (Raft: 1 MiB for all of it): write less under one key",
+        ),
         500.. => (Failure::Unavailable, "the server has an error of its own: look into its log"),
         _ => (Failure::Misconfigured, "the server does not understand the request: check the address and mount"),
     };

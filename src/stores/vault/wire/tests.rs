@@ -1,6 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
+use crate::{
+    secret::SecretValue,
+    stores::{Payload, Property},
+};
 use reqwest::StatusCode;
 use zeroize::Zeroizing;
 

@@ -1,0 +1,160 @@
+//! Polls that are due: key by key, or by a list that tells of many keys what has not changed.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{Engine, StoreState};
+use crate::{
+    api::Circuit,
+    naming::StoreKey,
+    operator::{
+        keeper::Era,
+        model::StoreName,
+        reading::{poll, survey},
+        watch::Message,
+    },
+    refresh::{Compared, Now, State},
+    resolve::Read,
+    stores::{ChangeToken, StoreError},
+};
+
+/// Marks of what a store lists; `None`: it lists none that would help.
+pub type Survey = Result<Option<HashMap<StoreKey, ChangeToken>>, StoreError>;
+
+impl Engine {
+    pub(super) fn start_polls(&mut self) {
+        let now = Self::now();
+        let names: Vec<StoreName> =
+            self.stores.iter().filter(|(_, s)| s.can_be_polled()).map(|(n, _)| n.clone()).collect();
+        for name in names {
+            let lists = self.start_survey(&name, now);
+            self.start_reads(&name, !lists, now);
+        }
+    }
+
+    /// One list for all keys that are due, where the store lists changes and that takes fewer requests; answers whether
+    /// it does.
+    fn start_survey(&mut self, name: &StoreName, now: Now) -> bool {
+        let Some(state) = self.stores.get_mut(name) else { return false };
+        let (Some(layers), uid) = (state.layers.clone(), state.object.uid.clone()) else { return false };
+        let lists = state.may_list && layers.store().lists_changes(self.table.len_of(&uid));
+        self.table.align(&uid, lists, now);
+        if !lists || state.surveying {
+            return lists;
+        }
+        let due = self.table.take_due(&uid, usize::MAX, now);
+        let (keys, others): (Vec<Read>, Vec<Read>) = due.into_iter().partition(|r| matches!(r, Read::Key(_, None)));
+        state.to_read.extend(others);
+        if keys.len() < 2 {
+            state.to_read.extend(keys);
+            return true;
+        }
+        state.surveying = true;
+        self.parts.metrics.poll(&layers.identity().label());
+        let (tell, name, era) = (self.tell.clone(), name.clone(), state.object.era());
+        let requester = self.parts.requester.clone();
+        tokio::spawn(async move {
+            let marks = survey(&layers, &keys, &requester).await;
+            let _ = tell.send(Message::Surveyed(name, era, keys, marks));
+        });
+        true
+    }
+
+    /// What a list said of the keys that were due. What it does not settle is read.
+    pub(super) fn surveyed(&mut self, name: &StoreName, era: &Era, reads: Vec<Read>, marks: Survey) {
+        let now = Self::now();
+        let Some(state) = self.stores.get_mut(name).filter(|s| s.object.era() == *era) else { return };
+        state.surveying = false;
+        let uid = state.object.uid.clone();
+        let marks = match marks {
+            Ok(Some(marks)) => {
+                state.last_success = Some(jiff::Timestamp::now());
+                marks
+            }
+            Ok(None) => HashMap::new(),
+            Err(error) => {
+                tracing::debug!(store = %name, %error, "no list of changes: the keys are read one by one");
+                // Until the next probe says that it may.
+                state.may_list = false;
+                HashMap::new()
+            }
+        };
+        let mut seen = Vec::new();
+        for read in reads {
+            let Read::Key(key, None) = &read else { continue };
+            match self.table.compare(&uid, &read, marks.get(key)) {
+                Compared::Unchanged | Compared::Unwanted => {}
+                Compared::Unknown => state.to_read.push_back(read),
+                Compared::Seen(state) => seen.push((read, state)),
+            }
+        }
+        for (read, state) in seen {
+            for key in self.table.observe(&uid, &read, state, now) {
+                self.on_news(&key);
+            }
+        }
+    }
+
+    /// Single reads, as many as the store takes at once.
+    fn start_reads(&mut self, name: &StoreName, due: bool, now: Now) {
+        let Some(state) = self.stores.get_mut(name) else { return };
+        let Some(layers) = state.layers.clone() else { return };
+        let uid = &state.object.uid;
+        let room = layers.settings().max_concurrent.saturating_sub(state.polling);
+        let mut reads = Vec::new();
+        while reads.len() < room
+            && let Some(read) = state.to_read.pop_front()
+        {
+            // It may have waited for long.
+            if self.table.compare(uid, &read, None) != Compared::Unwanted {
+                reads.push(read);
+            }
+        }
+        if due {
+            reads.extend(self.table.take_due(uid, room - reads.len(), now));
+        }
+        state.polling += reads.len();
+        for read in reads {
+            self.parts.metrics.poll(&layers.identity().label());
+            let (layers, tell, name) = (layers.clone(), self.tell.clone(), name.clone());
+            let (era, requester) = (state.object.era(), Arc::clone(&self.parts.requester));
+            tokio::spawn(async move {
+                let answer = poll(&layers, &read, &requester).await;
+                let _ = tell.send(Message::Polled(name, era, read, answer));
+            });
+        }
+    }
+
+    pub(super) fn polled(&mut self, name: &StoreName, era: &Era, read: &Read, answer: Option<State>) {
+        let Some(state) = self.stores.get_mut(name) else { return };
+        if state.object.era() != *era {
+            return;
+        }
+        state.polling = state.polling.saturating_sub(1);
+        let uid = state.object.uid.clone();
+        let Some(answer) = answer else { return };
+        let failed = matches!(answer, State::Failed(_));
+        if !failed {
+            state.last_success = Some(jiff::Timestamp::now());
+        }
+        let told = self.answers_news(name, &uid, read, &answer);
+        for key in self.table.observe(&uid, read, answer, Self::now()) {
+            self.hear(&key, failed);
+        }
+        if told {
+            self.tell_those_behind(&uid, read);
+        }
+    }
+}
+
+impl StoreState {
+    /// A store in trouble is probed, not polled.
+    pub(super) fn can_be_polled(&self) -> bool {
+        let Some(layers) = &self.layers else { return false };
+        self.settled
+            && self.blocked.is_none()
+            && self.health.ready == Some(true)
+            && self.polling < layers.settings().max_concurrent
+            && layers.circuit() == Circuit::Closed
+            && layers.held_for().is_none()
+    }
+}

@@ -1,0 +1,80 @@
+//! Bodies that may hold values: wiped when the last that needs them lets go.
+
+use std::io::{self, Write};
+
+use bytes::Bytes;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+/// JSON as bytes that are wiped when the last clone is dropped.
+///
+/// # Errors
+/// When something in it cannot be written as JSON.
+pub(super) fn json(value: &impl Serialize) -> serde_json::Result<Bytes> {
+    // Counted first: a buffer that grows leaves its old bytes behind, unwiped.
+    let mut counted = Counted(0);
+    serde_json::to_writer(&mut counted, value)?;
+    let mut buffer = Zeroizing::new(Vec::with_capacity(counted.0));
+    serde_json::to_writer(&mut *buffer, value)?;
+    Ok(Bytes::from_owner(buffer))
+}
+
+/// More than any secret, any list of 10,000 names and any error page takes.
+pub(super) const MAX: usize = 4 << 20;
+
+/// A body that arrives in pieces.
+pub(super) struct Gathered(Zeroizing<Vec<u8>>);
+
+/// It has more than [`MAX`] bytes.
+pub(super) struct TooLong;
+
+impl Gathered {
+    /// For as many bytes as were announced.
+    pub(super) fn new(announced: u64) -> Result<Self, TooLong> {
+        let announced = usize::try_from(announced).unwrap_or(usize::MAX);
+        if announced > MAX { Err(TooLong) } else { Ok(Self(Zeroizing::new(Vec::with_capacity(announced.max(4096))))) }
+    }
+
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), TooLong> {
+        let needed = self.0.len() + piece.len();
+        if needed > MAX {
+            return Err(TooLong);
+        }
+        if needed > self.0.capacity() {
+            // Grown by hand: a Vec that grows by itself leaves its old bytes behind, unwiped.
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * self.0.capacity())));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
+        self.0.extend_from_slice(piece);
+        Ok(())
+    }
+
+    pub(super) fn whole(self) -> Zeroizing<Vec<u8>> {
+        self.0
+    }
+}
+
+struct Counted(usize);
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_buffer_never_grows() {
+        let value = serde_json::json!({ "a": "canary-\u{1}\"ü", "b": [1, null, { "c": 1.5 }] });
+        assert_eq!(json(&value).unwrap(), serde_json::to_vec(&value).unwrap());
+    }
+}
