@@ -82,10 +82,10 @@ struct StoreTable<S> {
     /// Polls per second that the subscribers ask for.
     demand: f64,
     pushed: bool,
-    /// Moves when a key comes or goes.
-    moves: u64,
     /// All keys have one phase, so that one list tells of all of them.
     aligned: bool,
+    /// Moves when a key comes or goes.
+    moves: u64,
 }
 
 impl<S> Default for KeyTable<S> {
@@ -103,8 +103,8 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
             capacity: requests_per_second,
             demand: 0.0,
             pushed,
-            moves: 0,
             aligned: false,
+            moves: 0,
         });
         table.capacity = requests_per_second;
         table.pushed = pushed;

@@ -253,8 +253,8 @@ impl Engine {
             Message::Keeper(name, era, news) => self.keeper(&name, &era, news),
             Message::StoreStatus(name, era, written) => self.store_status_written(&name, &era, written),
             Message::Polled(name, era, read, state) => self.polled(&name, &era, &read, state),
-            Message::Notified(seen) => self.notified(seen),
             Message::Surveyed(name, era, reads, marks) => self.surveyed(&name, &era, reads, marks),
+            Message::Notified(seen) => self.notified(seen),
             Message::Synced(outcome) => self.synced(*outcome),
             Message::Followed(outcome) => self.followed(*outcome),
         }

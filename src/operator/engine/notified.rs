@@ -14,8 +14,7 @@ use crate::{
         keeper::Era,
         model::{ObjectKey, StoreName},
         queue::Class,
-        reading::poll,
-        watch::{Message, Seen},
+        watch::Seen,
     },
     refresh::{Looks, Now, State},
     resolve::Read,
@@ -89,7 +88,7 @@ impl Engine {
             }
             if state.can_be_polled() {
                 let reads = looks.take_due(state.room(1), now);
-                self.look(name, reads);
+                self.read(name, reads);
             }
         }
         self.notices.looks = looks;
@@ -103,7 +102,7 @@ impl Engine {
             let Some(state) = self.stores.get(name).filter(|s| s.can_be_polled()) else { continue };
             let all = || self.table.reads(&state.object.uid).map(|(_, all)| all.cloned().collect()).unwrap_or_default();
             let reads = looks.take_whole(state.room(2), state.object.settings.min_refresh_interval, all, now);
-            self.look(name, reads);
+            self.read(name, reads);
         }
         self.notices.looks = looks;
     }
@@ -129,21 +128,6 @@ impl Engine {
                 let fresh = || (state.object.era(), Looks::new());
                 self.notices.looks.entry(name.clone()).or_insert_with(fresh).1.tell(note.about, now);
             }
-        }
-    }
-
-    fn look(&mut self, name: &StoreName, reads: Vec<Read>) {
-        let Some(state) = self.stores.get_mut(name) else { return };
-        let Some(layers) = &state.layers else { return };
-        state.polling += reads.len();
-        for read in reads {
-            self.parts.metrics.poll(&layers.identity().label());
-            let (layers, tell, name) = (layers.clone(), self.tell.clone(), name.clone());
-            let (era, requester) = (state.object.era(), self.parts.requester.clone());
-            tokio::spawn(async move {
-                let answer = poll(&layers, &read, &requester).await;
-                let _ = tell.send(Message::Polled(name, era, read, answer));
-            });
         }
     }
 

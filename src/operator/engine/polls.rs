@@ -112,6 +112,13 @@ impl Engine {
         if due {
             reads.extend(self.table.take_due(uid, room - reads.len(), now));
         }
+        self.read(name, reads);
+    }
+
+    /// Starts polls of these keys.
+    pub(super) fn read(&mut self, name: &StoreName, reads: Vec<Read>) {
+        let Some(state) = self.stores.get_mut(name) else { return };
+        let Some(layers) = &state.layers else { return };
         state.polling += reads.len();
         for read in reads {
             self.parts.metrics.poll(&layers.identity().label());

@@ -1,5 +1,6 @@
 //! The stores that the suite runs against.
 
+pub mod infisical;
 pub mod kubernetes;
 pub mod local;
 pub mod openbao;
