@@ -4,6 +4,8 @@
 //! OpenBao namespace of its own, and all run at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
 
+#[path = "../fakes/mod.rs"]
+mod fakes;
 #[path = "../fakes/fault_proxy.rs"]
 mod fault_proxy;
 #[path = "../harness/mod.rs"]
@@ -13,6 +15,7 @@ mod adoption;
 mod conflicts;
 mod drift;
 mod fallback;
+mod four_stores;
 mod health;
 mod kubernetes_store;
 mod leadership;
