@@ -20,6 +20,7 @@ pub mod azure;
 mod body;
 pub mod credentials;
 pub(crate) mod http;
+pub mod infisical;
 pub mod kubernetes;
 pub mod layers;
 pub mod local;
@@ -240,6 +241,9 @@ pub fn connect(provider: &Provider, with: Connector) -> Result<Arc<dyn Store>, S
         Provider { vault: Some(settings), .. } => {
             Ok(Arc::new(vault::Vault::new(settings, with.ca.as_deref(), with.credentials, with.marks)?))
         }
+        Provider { infisical: Some(settings), .. } => {
+            Ok(Arc::new(infisical::Infisical::new(settings, with.ca.as_deref(), with.credentials, with.marks)?))
+        }
         Provider { kubernetes: Some(settings), .. } => {
             let client = with.client.ok_or_else(|| {
                 settings_error("the kubernetes store needs a cluster, and there is none: set KUBECONFIG")
@@ -251,7 +255,10 @@ pub fn connect(provider: &Provider, with: Connector) -> Result<Arc<dyn Store>, S
         }
         other => Err(StoreError::new(
             Failure::NotReady,
-            format!("this version does not speak {}: use vault or kubernetes", settings::provider_name(other)),
+            format!(
+                "this version does not speak {}: use azureKeyVault, vault, infisical or kubernetes",
+                settings::provider_name(other)
+            ),
         )),
     }
 }

@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
 #![allow(dead_code, unused_imports, reason = "no test binary uses all of it")]
 
+pub mod infisical;
 pub mod key_vault;
 pub mod tls;
 
+pub use infisical::FakeInfisical;
 pub use key_vault::{FakeKeyVault, Role};

@@ -1,5 +1,6 @@
 //! The stores that the suite runs against.
 
+pub mod infisical;
 pub mod key_vault;
 pub mod kubernetes;
 pub mod local;
