@@ -256,7 +256,7 @@ pub fn connect(provider: &Provider, with: Connector) -> Result<Arc<dyn Store>, S
         other => Err(StoreError::new(
             Failure::NotReady,
             format!(
-                "this version does not speak {}: use vault, infisical or kubernetes",
+                "this version does not speak {}: use azureKeyVault, vault, infisical or kubernetes",
                 settings::provider_name(other)
             ),
         )),
