@@ -1,10 +1,17 @@
-//! Notifications outlive the operator that took them, and what it knew. A binary of its own: it stops the operator that
+//! What outlives an operator: notifications that it took, and what it knew. A binary of its own: it stops the operator that
 //! the tests of another one share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
 #![allow(dead_code, reason = "not all of the world is used here")]
 
+#[path = "../fakes/mod.rs"]
+mod fakes;
+#[path = "../fakes/fault_proxy.rs"]
+mod fault_proxy;
+#[path = "../operator/four.rs"]
+mod four;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod restart;
 #[path = "../operator/world.rs"]
 mod world;
 
@@ -46,8 +53,12 @@ async fn notify(address: SocketAddr, store: &str, key: &str) {
     .await;
 }
 
+/// The tests of this binary stop the operator: one at a time.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test]
 async fn a_notification_outlives_the_operator_that_took_it() {
+    let _turn = TURN.lock().await;
     let world = World::new().await;
     let own = &world.operator.namespace;
     let key = plant_credential(&format!("{}{}{}{}", unique(), unique(), unique(), unique()));

@@ -15,6 +15,7 @@ mod adoption;
 mod conflicts;
 mod drift;
 mod fallback;
+mod four;
 mod four_stores;
 mod health;
 mod kubernetes_store;
