@@ -7,6 +7,7 @@ pub mod config;
 pub mod manifest;
 pub mod naming;
 mod nearest;
+pub mod notify;
 pub mod operator;
 pub mod refresh;
 pub mod resolve;

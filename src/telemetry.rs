@@ -80,8 +80,26 @@ fn most(target: &str) -> LevelFilter {
     let crate_name = target.split("::").next().unwrap_or_default();
     match crate_name {
         "kube_client" if target == "kube_client" || target.starts_with("kube_client::client") => Level::ERROR.into(),
-        "kube" | "kube_client" | "kube_core" | "kube_runtime" | "hyper" | "hyper_util" | "hyper_rustls" | "reqwest"
-        | "h2" | "rustls" | "tokio_rustls" | "tower" | "tower_http" | "axum" | "minijinja" => Level::WARN.into(),
+        "kube"
+        | "kube_client"
+        | "kube_core"
+        | "kube_runtime"
+        | "hyper"
+        | "hyper_util"
+        | "hyper_rustls"
+        | "reqwest"
+        | "h2"
+        | "rustls"
+        | "tokio_rustls"
+        | "tower"
+        | "tower_http"
+        | "axum"
+        | "minijinja"
+        | "azure_core"
+        | "azure_identity"
+        | "azure_security_keyvault_secrets"
+        | "typespec"
+        | "typespec_client_core" => Level::WARN.into(),
         _ => LevelFilter::TRACE,
     }
 }

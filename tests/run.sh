@@ -27,6 +27,7 @@ if [ $# -eq 0 ]; then
   say "the cluster and OpenBao by themselves"
   tests/cluster/test.sh 7>&-
   tests/openbao/test.sh 7>&-
+  deploy/vault/test.sh 7>&-
 fi
 
 say "a cluster and OpenBao"

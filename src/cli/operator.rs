@@ -62,6 +62,17 @@ pub struct Args {
     #[arg(long = "tenant-allowed-host", value_name = "HOST[:PORT]", requires = "tenant_stores")]
     tenant_hosts: Vec<String>,
 
+    /// Take signed change notifications here [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    hooks_addr: Option<SocketAddr>,
+
+    /// The Secret in the operator's own namespace that holds their keys, one for each store
+    #[arg(long, default_value = "secretref-hooks", value_name = "NAME")]
+    hooks_secret: String,
+
+    #[arg(long, env = "POD_UID", hide = true)]
+    pod: Option<String>,
+
     #[arg(long, env = "POD_NAME", hide = true)]
     instance: Option<String>,
 
@@ -82,6 +93,8 @@ pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
         service_account: args.service_account,
         policy: Policy { target_types: args.target_types, refused_prefixes: args.refused_prefixes },
         tenant_hosts: args.tenant_stores.then_some(args.tenant_hosts),
+        hooks: args.hooks_addr.map(|addr| (addr, args.hooks_secret)),
+        pod: args.pod,
         source_ip: args.source_ip,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

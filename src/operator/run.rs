@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     audit::Audit,
+    notify::{Directory, Hashes, Hooks, Keys, Place, Recorder},
     resolve::Policy,
     secret::SecretValue,
     stores::{Marks, layers::Cache},
@@ -64,6 +65,10 @@ pub struct Options {
     pub policy: Policy,
     /// Hosts that tenants' stores may name; `None`: there are no such stores.
     pub tenant_hosts: Option<Vec<String>>,
+    /// Where change notifications are taken, and the Secret that holds their keys; `None`: nowhere.
+    pub hooks: Option<(SocketAddr, String)>,
+    /// The uid of the pod this is, if it is one.
+    pub pod: Option<String>,
     /// The address that audit events name.
     pub source_ip: Option<std::net::IpAddr>,
 }
@@ -145,6 +150,22 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         namespace: namespace.clone(),
         marks: Marks::new(&key),
     };
+    let hashes = Hashes::new(&key);
+    let directory = Arc::new(Directory::default());
+    if let Some((addr, secret)) = options.hooks.clone() {
+        let place = Place {
+            client: client.clone(),
+            namespace: namespace.clone(),
+            instance: options.instance.clone(),
+            pod: options.pod.clone(),
+        };
+        let recorder = Arc::new(Recorder::new(hashes.clone()));
+        let keys = Keys::new(client.clone(), &namespace, secret);
+        let hooks = Hooks::new(keys, directory.clone(), recorder.clone(), metrics.clone());
+        servers.spawn(serve::hooks(addr, Arc::new(hooks), stopped(stopping.clone())));
+        tokio::spawn(async move { recorder.run(place).await });
+    }
+    watches::notifications(&client, &namespace, &tell);
     let context = Context {
         writer,
         prints: Fingerprints::new(&key),
@@ -160,6 +181,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         health,
         tenant_hosts: options.tenant_hosts.clone(),
         requester: operator,
+        directory,
+        hashes,
         watches: watches::start(&client, &options.namespaces, &tell),
     };
     let (drained, all_done) = watch::channel(false);

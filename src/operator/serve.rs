@@ -20,7 +20,10 @@ use axum::{
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::oneshot};
 
-use crate::telemetry::Metrics;
+use crate::{
+    notify::{self, Hooks},
+    telemetry::Metrics,
+};
 
 /// An engine without a sign of life for so long is to be restarted.
 const SILENT: Duration = Duration::from_secs(60);
@@ -137,6 +140,20 @@ pub async fn metrics(
     let what = "the metrics";
     let listener = bind(addr, what, "--metrics-addr").await?;
     serve(listener, metrics_routes(metrics), what, shutdown).await
+}
+
+/// Takes change notifications until `shutdown`.
+///
+/// # Errors
+/// When the address cannot be had, or the listener breaks.
+pub async fn hooks(
+    addr: SocketAddr,
+    hooks: Arc<Hooks>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let what = "change notifications";
+    let listener = bind(addr, what, "--hooks-addr").await?;
+    notify::serve(listener, hooks, shutdown).await.map_err(|source| ServeError::Broken { what, source })
 }
 
 fn health_routes(state: Arc<HealthState>) -> Router {

@@ -9,7 +9,7 @@ use std::{
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::{
-    api::core::v1::{Namespace, Secret},
+    api::core::v1::{ConfigMap, Namespace, Secret},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     api::{ClusterSecretStore, SecretReference, SecretStore},
+    notify::{RINGS_LABEL, Ring},
     refresh::State,
     resolve::Read,
 };
@@ -66,6 +67,8 @@ pub enum Message {
     Keeper(StoreName, keeper::Era, keeper::News),
     /// The status of a store was written, or not.
     StoreStatus(StoreName, keeper::Era, bool),
+    /// What one replica, or the console, was notified of.
+    Notified(Seen<Arc<str>, Ring>),
     /// A poll came back.
     Polled(StoreName, keeper::Era, Read, Option<State>),
     /// A list of changes came back, for the keys that were due.
@@ -132,6 +135,15 @@ pub fn start(client: &Client, namespaces: &[String], tell: &UnboundedSender<Mess
         (object.metadata.name.unwrap_or_default().into(), Some(seen))
     });
     scopes.len() * 3 + 2
+}
+
+/// Starts the watch of what is notified, in the operator's own namespace. The engine does not wait for it.
+pub fn notifications(client: &Client, namespace: &str, tell: &UnboundedSender<Message>) {
+    let rings: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    spawn(rings, config().labels(&format!("{RINGS_LABEL}=true")), tell.clone(), Message::Notified, |object| {
+        let ring = Ring::decode(&object.data.unwrap_or_default());
+        (object.metadata.name.unwrap_or_default().into(), Some(ring))
+    });
 }
 
 /// Small pages: a list is decoded whole, and what is decoded is many times what is kept.

@@ -5,7 +5,9 @@
 //! so a restart or another leader polls each key when it would have been polled anyway. Pure: no I/O, no clock.
 
 mod key;
+mod looks;
 mod schedule;
+mod told;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -14,6 +16,7 @@ use std::{
 };
 
 use key::Key;
+pub use looks::Looks;
 pub use schedule::Now;
 use schedule::{next_poll, stretch};
 
@@ -81,6 +84,8 @@ struct StoreTable<S> {
     pushed: bool,
     /// All keys have one phase, so that one list tells of all of them.
     aligned: bool,
+    /// Moves when a key comes or goes.
+    moves: u64,
 }
 
 impl<S> Default for KeyTable<S> {
@@ -99,6 +104,7 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
             demand: 0.0,
             pushed,
             aligned: false,
+            moves: 0,
         });
         table.capacity = requests_per_second;
         table.pushed = pushed;
@@ -140,7 +146,8 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
     }
 
     /// Replaces what a subscriber stands on. `assume_present`: these keys were in use before this process, so that
-    /// their absence has to be seen twice. Pinned versions never change and are not polled.
+    /// their absence has to be seen twice. Pinned versions never change and are not polled. With [`Duration::MAX`] it is
+    /// never polled for, and has to be told.
     pub fn subscribe(
         &mut self,
         subscriber: &S,
@@ -159,6 +166,7 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
         }
         let Some(table) = self.stores.get_mut(store) else { return };
         for read in &reads {
+            table.moves += u64::from(!table.entries.contains_key(read));
             let key = table.entries.entry(read.clone()).or_insert_with(|| Key {
                 subscribers: HashMap::new(),
                 interval: Duration::MAX,
@@ -285,6 +293,10 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
     /// The keys of a subscriber that resolved before and whose absence was not seen twice: not to be fallen back from.
     pub fn resolved_before(&self, subscriber: &S) -> Vec<StoreKey> {
         let Some((store, reads)) = self.subscriptions.get(subscriber) else { return Vec::new() };
+        if self.has_to_be_told(subscriber) {
+            // Nobody would look for the second time.
+            return Vec::new();
+        }
         let keys = reads.iter().filter_map(|r| if let Read::Key(key, None) = r { Some(key) } else { None });
         keys.filter(|k| self.absence_unconfirmed(store, k)).cloned().collect()
     }
@@ -347,6 +359,7 @@ impl<S> StoreTable<S> {
                 self.due.remove(&(at, read.clone()));
             }
             self.entries.remove(read);
+            self.moves += 1;
             return;
         };
         let changed = key.interval != interval;

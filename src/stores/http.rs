@@ -29,6 +29,8 @@ pub(crate) struct Reply {
     pub status: StatusCode,
     /// How long the server wants to be left alone.
     pub retry_after: Option<Duration>,
+    /// The headers.
+    pub headers: header::HeaderMap,
     /// The body.
     pub body: Zeroizing<Vec<u8>>,
 }
@@ -90,6 +92,11 @@ impl Http {
     /// Sends it and reads the whole answer. `what` starts the sentence of an error: `reading acme--db-password`.
     pub async fn send(&self, request: RequestBuilder, what: &impl fmt::Display) -> Result<Reply, StoreError> {
         pace::request().await;
+        self.exchange(request, what).await
+    }
+
+    /// [`Http::send`] for what does not go to the store, and has no turn to wait for: a login elsewhere.
+    pub async fn exchange(&self, request: RequestBuilder, what: &impl fmt::Display) -> Result<Reply, StoreError> {
         let mut response = request.send().await.map_err(|e| no_answer(e, what))?;
         let status = response.status();
         if status.is_redirection() {
@@ -101,8 +108,9 @@ impl Http {
             ));
         }
         let retry_after = retry_after(&response);
+        let headers = response.headers().clone();
         let body = read(&mut response, what).await?;
-        Ok(Reply { status, retry_after, body })
+        Ok(Reply { status, retry_after, headers, body })
     }
 }
 
@@ -143,7 +151,8 @@ fn no_answer(error: reqwest::Error, what: &impl fmt::Display) -> StoreError {
         source = e.source();
     }
     cause.truncate(cause.char_indices().nth(200).map_or(cause.len(), |(at, _)| at));
-    let message = if tls {
+    // Only a handshake: a broken connection names TLS, too.
+    let message = if tls && error.is_connect() {
         format!(
             "{what} failed: no TLS connection ({cause}): set the store's caBundle or caRef to the CA that signed the server's certificate, and check that the address has the name in it"
         )

@@ -16,9 +16,11 @@ use crate::{
     secret::SecretValue,
 };
 
+pub mod azure;
 mod body;
 pub mod credentials;
 pub(crate) mod http;
+pub mod infisical;
 pub mod kubernetes;
 pub mod layers;
 pub mod local;
@@ -233,8 +235,14 @@ pub struct Connector {
 pub fn connect(provider: &Provider, with: Connector) -> Result<Arc<dyn Store>, StoreError> {
     let settings_error = |message: &str| StoreError::new(Failure::Misconfigured, message);
     match provider {
+        Provider { azure_key_vault: Some(settings), .. } => {
+            Ok(Arc::new(azure::KeyVault::new(settings, with.ca.as_deref(), with.credentials)?))
+        }
         Provider { vault: Some(settings), .. } => {
             Ok(Arc::new(vault::Vault::new(settings, with.ca.as_deref(), with.credentials, with.marks)?))
+        }
+        Provider { infisical: Some(settings), .. } => {
+            Ok(Arc::new(infisical::Infisical::new(settings, with.ca.as_deref(), with.credentials, with.marks)?))
         }
         Provider { kubernetes: Some(settings), .. } => {
             let client = with.client.ok_or_else(|| {
@@ -247,7 +255,10 @@ pub fn connect(provider: &Provider, with: Connector) -> Result<Arc<dyn Store>, S
         }
         other => Err(StoreError::new(
             Failure::NotReady,
-            format!("this version does not speak {}: use vault or kubernetes", settings::provider_name(other)),
+            format!(
+                "this version does not speak {}: use azureKeyVault, vault, infisical or kubernetes",
+                settings::provider_name(other)
+            ),
         )),
     }
 }

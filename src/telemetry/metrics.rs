@@ -78,6 +78,7 @@ pub struct Metrics {
     keys: Gauge,
     oldest_unsynced: Gauge<f64, std::sync::atomic::AtomicU64>,
     audit_dropped: Counter,
+    notifications: Counters<2>,
     /// The series that stands for each store's state now, so that the one before it goes. Also held while encoding:
     /// what takes several steps is never seen half done.
     ready_now: Mutex<HashMap<(String, &'static str), Reason>>,
@@ -116,6 +117,7 @@ impl Metrics {
             keys: Gauge::default(),
             oldest_unsynced: Gauge::default(),
             audit_dropped: Counter::default(),
+            notifications: Family::default(),
             ready_now: Mutex::default(),
         };
         metrics.register();
@@ -146,6 +148,7 @@ impl Metrics {
             self.oldest_unsynced.clone(),
         );
         r.register("audit_events_dropped", "Audit events that could not be written", self.audit_dropped.clone());
+        r.register("notifications", "Change notifications by source and result", self.notifications.clone());
         r.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
     }
 
@@ -295,6 +298,11 @@ impl Metrics {
     /// An audit event that could not be written; answers how many there are now.
     pub fn audit_dropped(&self) -> u64 {
         self.audit_dropped.inc() + 1
+    }
+
+    /// A change notification; `result` is what became of it, such as `accepted` or `refused`.
+    pub fn notification(&self, source: &'static str, result: &'static str) {
+        self.notifications.get_or_create(&[("source", source.into()), ("result", result.into())]).inc();
     }
 
     fn ready_now(&self) -> MutexGuard<'_, HashMap<(String, &'static str), Reason>> {

@@ -184,6 +184,18 @@ check(rights(docs) == {**CLUSTER, **OWN, **served("*"), ("*", "", "configmaps", 
 check(args(docs) == BASE_ARGS + ["--tenant-stores", "--tenant-allowed-host=a.example.com", "--tenant-allowed-host=b.example.com"], "tenant stores: args")
 check(one(docs, "ClusterRole", "secretref-edit")["rules"][0]["resources"] == ["secretreferences", "secretstores"], "tenant stores: edit")
 
+docs = render({"hooks": {"enabled": True}, "networkPolicy": {"enabled": True}})
+want = {**CLUSTER, **OWN, **served("*"), ("secretref", "", "configmaps", ""): "create delete get list update watch", ("secretref", "", "secrets", "secretref-hooks"): "get"}
+check(rights(docs) == want, f"hooks: rights: {rights(docs)}")
+check(args(docs) == BASE_ARGS + ["--hooks-addr=0.0.0.0:9403", "--hooks-secret=secretref-hooks"], "hooks: args")
+restricted(docs, "hooks")
+c = one(docs, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+check({"name": "hooks", "containerPort": 9403} in c["ports"], "hooks: port")
+check({e["name"]: e["valueFrom"]["fieldRef"]["fieldPath"] for e in c["env"]}["POD_UID"] == "metadata.uid", "hooks: the pod's uid")
+check(one(docs, "Service", "secretref-hooks")["spec"]["ports"] == [{"name": "hooks", "port": 80, "targetPort": "hooks"}], "hooks: service")
+check({p["port"] for p in one(docs, "NetworkPolicy")["spec"]["ingress"][0]["ports"]} == {"metrics", "hooks"}, "hooks: network policy")
+check("hooks" not in str([d for d in render() if d["kind"] != "CustomResourceDefinition"]), "hooks: nothing of them by default")
+
 docs = render({"leaderElection": {"enabled": False}})
 check(args(docs) == BASE_ARGS + ["--no-leader-election"], "no leader election: args")
 check(one(docs, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}, "no leader election: never two at once")
@@ -216,14 +228,15 @@ docs = render(everything)
 general(docs, "everything")
 check(args(docs) == ["operator", "--metrics-addr=[::]:9500", "--health-addr=[::]:9501", "--log-format=text", "--target-type=example.com/api-token",
                      "--refuse-metadata-prefix=argocd.argoproj.io/", "--tenant-stores", "--tenant-allowed-host=vault.example.com",
-                     "--tenant-allowed-host=bao.example.com:8200", "--some-flag=a b"], f"everything: args {args(docs)}")
+                     "--tenant-allowed-host=bao.example.com:8200", "--hooks-addr=[::]:9502", "--hooks-secret=hook-keys", "--some-flag=a b"], f"everything: args {args(docs)}")
 check(all(d["metadata"]["labels"]["cost-center"] == "42" for d in docs if d["metadata"]["name"] != "extra"), "everything: commonLabels")
 check("secretref.dev/org" not in str(one(docs, "ValidatingAdmissionPolicy", "sr-platform-org-binding")["spec"]), "everything: only the label that was asked for")
 check({d["metadata"]["namespace"] for d in docs if "namespace" in d["metadata"]} == {"sr-system", "monitoring"}, "everything: namespaceOverride")
 check(one(docs, "ConfigMap")["data"] == {"template": "url={{ DB_USER }}"}, "everything: extraObjects are no templates")
 sel = one(docs, "Deployment")["spec"]["selector"]["matchLabels"]
 check(all(one(docs, "Deployment")["spec"]["template"]["metadata"]["labels"].get(k) == v for k, v in sel.items()), "everything: the selector selects")
-check(one(docs, "Service")["spec"]["selector"] == sel == one(docs, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"], "everything: one selector")
+check(all(d["spec"]["selector"] == sel for d in kinds(docs, "Service")) and len(kinds(docs, "Service")) == 2, "everything: services select")
+check(sel == one(docs, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"], "everything: one selector")
 
 # ---- every value is in everything.yaml, in the schema and in the documentation, and makes a difference
 def leaves(v, path=()):
@@ -303,6 +316,9 @@ BAD = [
     ({"serviceAccount": {"annotations": {"a": 1}}}, "annotations"),
     ({"metrics": {"listen": {"port": 70000}}}, "port"),
     ({"health": {"listen": {"address": "::"}}}, "address"),
+    ({"hooks": {"secret": "Not_A_Name"}}, "secret"),
+    ({"hooks": {"listen": {"port": "9403"}}}, "port"),
+    ({"hooks": {"enabled": True, "key": "a key in the values"}}, "key"),
     ({"serviceMonitor": {"interval": "30"}}, "interval"),
     ({"networkPolicy": {"egress": {"ports": []}}}, "egress"),
     ({"podDisruptionBudget": {"minAvailable": "half"}}, "minAvailable"),

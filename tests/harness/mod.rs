@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub use bao::Bao;
 pub use cluster::Cluster;
 pub use leaks::{CANARY, Leaks, plant, plant_credential};
-pub use operator::Operator;
+pub use operator::{Operator, free_address};
 pub use space::{Space, condition, reason};
 
 /// How long anything may take that a user waits for.

@@ -183,6 +183,6 @@ fn http() -> reqwest::Client {
 }
 
 /// Free a moment ago.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port")
 }

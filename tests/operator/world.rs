@@ -1,18 +1,23 @@
 //! What most tests begin with: the shared operator, an OpenBao namespace, a store on it, and a namespace of acme's.
 
+use std::{net::SocketAddr, sync::LazyLock};
+
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::harness::{Bao, CANARY, Cluster, Leaks, Operator, Space, condition, reason, unique, wait_for};
+use crate::harness::{Bao, CANARY, Cluster, Leaks, Operator, Space, condition, free_address, reason, unique, wait_for};
 
 static OPERATOR: OnceCell<Operator> = OnceCell::const_new();
+
+/// Where the operator that all tests share takes notifications.
+pub static HOOKS: LazyLock<SocketAddr> = LazyLock::new(free_address);
 
 /// The operator that all tests share.
 pub async fn operator() -> &'static Operator {
     OPERATOR
         .get_or_init(|| async {
             let own = Cluster::connect().await.namespace("operator", "").await;
-            Operator::start(&own.name, &["--log-format", "json"]).await
+            Operator::start(&own.name, &["--log-format", "json", "--hooks-addr", &HOOKS.to_string()]).await
         })
         .await
 }
@@ -66,9 +71,15 @@ impl World {
 
     /// One more store on the same OpenBao; fields of `spec` replace those of the first one's.
     pub async fn add_store(&mut self, spec: Value) -> String {
+        let name = self.store_name();
+        self.put_store(&name, spec).await;
+        name
+    }
+
+    /// The name of a store that the test makes itself; it goes with the test.
+    pub fn store_name(&mut self) -> String {
         let name = format!("store-{}", unique());
         self.stores.push(name.clone());
-        self.put_store(&name, spec).await;
         name
     }
 

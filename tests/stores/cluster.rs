@@ -2,6 +2,7 @@
 
 use k8s_openapi::{
     api::{
+        authorization::v1::SelfSubjectRulesReview,
         core::v1::{Namespace, Secret, ServiceAccount},
         rbac::v1::{ClusterRoleBinding, Role, RoleBinding},
     },
@@ -14,7 +15,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::env::env;
+use crate::env::{env, eventually};
 
 pub async fn config() -> Config {
     let kubeconfig = Kubeconfig::read_from(env("KUBECONFIG")).unwrap();
@@ -84,6 +85,7 @@ impl Place {
     /// Gives an account of this namespace a role in it, and answers what acts as that account.
     pub async fn account(&self, name: &str, role: Option<Value>) -> Client {
         self.create::<ServiceAccount>(json!({ "metadata": { "name": name } })).await;
+        let given = role.as_ref().map(|role| role["rules"][0].clone());
         if let Some(mut role) = role {
             role["metadata"] = json!({ "name": name });
             self.create::<Role>(role).await;
@@ -94,7 +96,19 @@ impl Place {
             }))
             .await;
         }
-        as_account(&self.name, name).await
+        let client = as_account(&self.name, name).await;
+        if let Some(first) = given {
+            // The API server learns of roles a moment later.
+            let review = json!({ "spec": { "namespace": self.name } });
+            eventually("the role", || async {
+                let review: SelfSubjectRulesReview = object(review.clone());
+                let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await;
+                let rules = answer.ok().and_then(|r: SelfSubjectRulesReview| r.status).map(|s| s.resource_rules);
+                rules.into_iter().flatten().any(|rule| json!(rule.verbs) == first["verbs"])
+            })
+            .await;
+        }
+        client
     }
 
     /// Ends it without waiting.

@@ -24,7 +24,7 @@ use crate::{
     env::{Fixed, error, eventually, key, map, text},
 };
 
-fn store(client: &Client, namespace: &str) -> Arc<dyn Store> {
+pub fn store(client: &Client, namespace: &str) -> Arc<dyn Store> {
     let provider = KubernetesProvider { namespace: Some(namespace.to_owned()) };
     let provider = Provider { kubernetes: Some(provider), ..Provider::default() };
     let credentials = Arc::new(Fixed::default());

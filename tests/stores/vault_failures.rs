@@ -31,9 +31,6 @@ async fn certain_that_it_is_not_there() {
 #[tokio::test]
 async fn a_mount_that_is_none() {
     let bao = Bao::new("mounts").await;
-    bao.mount("one", "kv", "1").await;
-    bao.must(Method::POST, "one/acme--a", json!({ "value": "canary-1" })).await;
-    bao.must(Method::POST, "one/data/acme--b", json!({ "value": "canary-1" })).await;
     bao.policy("all", r#"path "*" { capabilities = ["read", "list", "create", "update"] }"#).await;
     let token = bao.token(json!({ "policies": ["all"] })).await;
     let at = |mount: &str| {
@@ -41,13 +38,13 @@ async fn a_mount_that_is_none() {
         settings.mount = Some(mount.into());
         bao.with(settings, &[("token", &token)])
     };
-    for mount in ["one", "cubbyhole"] {
+    bao.mount("transit", "transit", "").await;
+    for mount in ["transit", "cubbyhole"] {
         let store = at(mount);
         error(store.get(&key("acme--a"), None).await, Failure::Misconfigured, "not a KV version 2 mount");
         error(store.list("acme--").await, Failure::Misconfigured, "not a KV version 2 mount");
         error(store.probe().await, Failure::Misconfigured, "not a KV version 2 mount");
     }
-    error(at("one").get(&key("acme--b"), None).await, Failure::Misconfigured, "KV version 2");
     let store = at("no/such");
     error(store.get(&key("acme--a"), None).await, Failure::Misconfigured, "no such mount");
     error(store.list("acme--").await, Failure::Misconfigured, "no such mount");
@@ -191,6 +188,25 @@ impl Drop for Own {
     }
 }
 
+/// A server that nobody has initialised, and that ends with the test.
+#[tokio::test]
+async fn not_initialised() {
+    let config = std::env::temp_dir().join(format!("secretref-fresh-{}.hcl", std::process::id()));
+    let listener = r#"listener "tcp" { address = "127.0.0.1:18278", tls_disable = true }"#;
+    std::fs::write(&config, format!("storage \"inmem\" {{}}\n{}\n", listener.replace(", ", "\n"))).unwrap();
+    let mut server = tokio::process::Command::new(format!("{}/bin/bao", crate::env::env("SECRETREF_BAO")));
+    let server = server.arg("server").arg(format!("-config={}", config.display())).kill_on_drop(true);
+    let _server = server.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let credentials = Arc::new(Fixed([("token".to_owned(), "t".to_owned())].into()));
+    let store = vault(vault_settings("http://127.0.0.1:18278", by_token()), None, credentials);
+    eventually("it answers", || async { store.probe().await.is_err_and(|e| !e.message.contains("cannot be reached")) })
+        .await;
+    std::fs::remove_file(config).unwrap();
+    error(store.probe().await, Failure::Unavailable, "not initialised: initialise it");
+    // Anything else it answers as if it were sealed.
+    error(store.get(&key("acme--a"), None).await, Failure::Unavailable, ": ");
+}
+
 /// Sealing is for all: not on the server that the other tests use.
 #[tokio::test]
 async fn sealed_and_back() {
@@ -213,9 +229,13 @@ async fn sealed_and_back() {
 
     let root = Bao { namespace: String::new(), ..bao };
     root.must(Method::PUT, "sys/seal", json!({})).await;
+    eventually("it is sealed", || async {
+        root.call(Method::GET, "sys/seal-status", Value::Null).await.1["sealed"] == true
+    })
+    .await;
     error(store.get(&key("acme--a"), None).await, Failure::Unavailable, "sealed: unseal it");
     error(store.get(&key("acme--missing"), None).await, Failure::Unavailable, "sealed: unseal it");
-    error(store.probe().await, Failure::Unavailable, "sealed: unseal it");
+    error(store.probe().await, Failure::Unavailable, "sealed: unseal it (`bao operator unseal`)");
     // A login that a sealed server cannot answer is not held against the credential.
     error(fresh.get(&key("acme--a"), None).await, Failure::Unavailable, "sealed: unseal it");
 

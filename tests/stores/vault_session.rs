@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use reqwest::Method;
 use secretref::stores::Failure;
 use serde_json::json;
@@ -85,6 +86,25 @@ async fn a_short_life_is_renewed_and_then_replaced_without_a_failed_read() {
     assert!(renewals >= 4, "{renewals} renewals");
     assert!((2..=3).contains(&store.logins()), "{} logins", store.logins());
     assert_eq!(bao.asked("read", "auth/token/lookup-self"), 0, "no read met a dead token");
+}
+
+#[tokio::test]
+async fn a_thousand_reads_over_a_renewal_cost_one_login() {
+    let bao = bao("renewal").await;
+    let parameters = json!({ "token_policies": ["reader"], "token_ttl": "24s", "token_max_ttl": "1h" });
+    let (role, secret) = bao.app_role(parameters).await;
+    let store = bao.with(bao.settings(by_role(&role)), &[("secret-id", &secret)]);
+    let wanted = key("acme--a");
+    tokio::time::sleep(store.maintain().await.unwrap()).await;
+    // As many at once as this machine can hold connections to: the layers let fewer through.
+    let reads = futures::stream::iter((0..1000).map(|_| store.get(&wanted, None))).buffer_unordered(100);
+    let reads = reads.all(async |read| read.unwrap().is_some());
+    let (all, next) = tokio::join!(reads, store.maintain());
+    assert!(all);
+    assert!(next.unwrap() > Duration::from_secs(6), "it was renewed");
+    assert_eq!((store.logins(), bao.asked("update", "auth/approle/login")), (1, 1));
+    assert_eq!(bao.asked("update", "auth/token/renew-self"), 1);
+    assert_eq!(bao.asked("read", "secret/data/acme--a"), 1000);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Restart costs nothing: what an earlier process left in sync is taken over, and checked key by key as the keys are
 //! polled in their normal phases.
 
-use super::{Engine, Standing};
+use super::{Engine, Standing, notified::poll_interval};
 use crate::{
     operator::{conclude::find, model::ObjectKey, queue::Class, stamp::Sources, target::Ownership, tenancy},
     refresh::{State, pushed_state},
@@ -66,11 +66,7 @@ impl Engine {
         let Ok(spec) = model.spec() else { return };
         let Some(labels) = self.namespaces.get(&key.namespace).map(|n| &n.seen.labels) else { return };
         let Ok(tenant) = tenancy::bind(&store.object.tenancy, labels, &spec, "") else { return };
-        let interval = spec.refresh_interval();
-        if interval.is_zero() {
-            return;
-        }
-        let interval = interval.max(store.object.settings.min_refresh_interval);
+        let interval = poll_interval(spec.refresh_interval(), store.object.settings.min_refresh_interval);
         let uid = &store.object.uid;
         let was_absent = |r: &Read| expected.contains(&self.parts.context.prints.source(&model.uid, r, &State::Absent));
         let mut answers = Answers::new();
@@ -110,8 +106,8 @@ impl Engine {
         }
     }
 
-    /// Something that a reference stands on was seen in a new state, or for the first time.
-    pub(super) fn on_news(&mut self, key: &ObjectKey) {
+    /// Something that a reference stands on is news to it.
+    pub(super) fn take_news(&mut self, key: &ObjectKey) {
         let Some(Standing::Adopted(expected)) = self.references.get(key).map(|t| t.standing.clone()) else {
             self.enqueue(key, Class::Changed);
             return;

@@ -39,6 +39,9 @@ impl Engine {
                 at = at.min(due);
             }
         }
+        if let Some(look) = self.next_look() {
+            at = at.min(look);
+        }
         if !self.follows.is_empty() && self.running == 0 {
             at = at.min(self.last_follow + Duration::from_secs(1) / FOLLOWS_PER_SECOND);
         }
@@ -52,7 +55,9 @@ impl Engine {
                 self.find_cycles();
             }
             self.start_syncs();
+            self.start_looks();
             self.start_polls();
+            self.start_sweeps();
             self.start_follows();
         }
         if self.last_report.elapsed() >= REPORT_EVERY {

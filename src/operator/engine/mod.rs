@@ -5,6 +5,7 @@ mod adopt;
 mod binding;
 mod dispatch;
 mod health;
+mod notified;
 mod observe;
 mod outcome;
 mod polls;
@@ -12,6 +13,7 @@ mod stores;
 
 use binding::Known;
 pub use binding::Live;
+use notified::Notices;
 pub use polls::Survey;
 
 use std::{
@@ -39,6 +41,7 @@ use super::{
 };
 use crate::{
     api::{Capabilities, Reason},
+    notify::{Directory, Hashes},
     refresh::{KeyTable, Now},
     resolve::{Problem, Read},
     stores::layers::{Cache, Layers},
@@ -72,6 +75,10 @@ pub struct Parts {
     pub tenant_hosts: Option<Vec<String>>,
     /// What stands in audit events for the operator itself.
     pub requester: Arc<str>,
+    /// Which stores there are, for whoever takes notifications.
+    pub directory: Arc<Directory>,
+    /// Hashes of what notifications name.
+    pub hashes: Hashes,
     /// How many watches will say that they have listed.
     pub watches: usize,
 }
@@ -89,6 +96,7 @@ pub struct Engine {
     targets: HashMap<ObjectKey, TargetMeta>,
     stores: HashMap<StoreName, StoreState>,
     table: KeyTable<ObjectKey>,
+    notices: Notices,
     queue: WorkQueue,
     timers: BTreeSet<(Instant, ObjectKey)>,
     follows: VecDeque<ObjectKey>,
@@ -128,6 +136,8 @@ struct Tracked {
     /// The uid of a target that went while it was synced.
     gone: Option<String>,
     repair: bool,
+    /// It is not polled for, and something that it stands on has changed.
+    behind: bool,
     /// It is in line for a patch that follows its store.
     follows: bool,
     /// It stands aside until its store has room.
@@ -181,6 +191,7 @@ impl Engine {
     /// An engine that knows nothing yet, and the way to tell it.
     pub fn new(parts: Parts, tell: mpsc::UnboundedSender<Message>) -> Self {
         let now = Instant::now();
+        let notices = Notices::new(parts.hashes.clone());
         Self {
             parts,
             tell,
@@ -192,6 +203,7 @@ impl Engine {
             targets: HashMap::new(),
             stores: HashMap::new(),
             table: KeyTable::default(),
+            notices,
             queue: WorkQueue::default(),
             timers: BTreeSet::new(),
             follows: VecDeque::new(),
@@ -242,6 +254,7 @@ impl Engine {
             Message::StoreStatus(name, era, written) => self.store_status_written(&name, &era, written),
             Message::Polled(name, era, read, state) => self.polled(&name, &era, &read, state),
             Message::Surveyed(name, era, reads, marks) => self.surveyed(&name, &era, reads, marks),
+            Message::Notified(seen) => self.notified(seen),
             Message::Synced(outcome) => self.synced(*outcome),
             Message::Followed(outcome) => self.followed(*outcome),
         }
@@ -257,6 +270,7 @@ impl Engine {
             tracing::info!(references = self.references.len(), stores = self.stores.len(), "leading");
             self.started = true;
             self.cycles_stale = true;
+            self.notices.start(Self::now().wall);
             let names: Vec<StoreName> = self.stores.keys().cloned().collect();
             for name in names {
                 self.open_store(&name);
@@ -283,6 +297,7 @@ impl Engine {
         self.timers.clear();
         self.follows.clear();
         self.table = KeyTable::default();
+        self.notices.stop();
         for store in self.stores.values_mut() {
             store.close();
         }

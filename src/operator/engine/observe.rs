@@ -238,6 +238,7 @@ impl Tracked {
             task: None,
             failures: 0,
             repairs: 0,
+            behind: false,
             last_repair: None,
             wake: None,
         }

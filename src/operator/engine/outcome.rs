@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Engine, Standing};
+use super::{Engine, Standing, notified::poll_interval};
 use crate::{
     api::Reason,
     operator::{model::ObjectKey, queue::Class, worker::Outcome},
@@ -73,12 +73,12 @@ impl Engine {
             return;
         }
         let interval = tracked.model.spec().map(|s| s.refresh_interval()).unwrap_or_default();
-        if outcome.reads.is_empty() || interval.is_zero() {
+        if outcome.reads.is_empty() {
             self.table.unsubscribe(key, now);
             return;
         }
         let uid = state.object.uid.clone();
-        let interval = interval.max(state.object.settings.min_refresh_interval);
+        let interval = poll_interval(interval, state.object.settings.min_refresh_interval);
         self.table.subscribe(key, &uid, outcome.reads.clone(), interval, |_| false, now);
         for doubted in &outcome.doubted {
             self.table.assume_present(&uid, doubted);

@@ -9,7 +9,6 @@ use crate::{
     operator::{
         keeper::Era,
         model::StoreName,
-        queue::Class,
         reading::{poll, survey},
         watch::Message,
     },
@@ -113,6 +112,13 @@ impl Engine {
         if due {
             reads.extend(self.table.take_due(uid, room - reads.len(), now));
         }
+        self.read(name, reads);
+    }
+
+    /// Starts polls of these keys.
+    pub(super) fn read(&mut self, name: &StoreName, reads: Vec<Read>) {
+        let Some(state) = self.stores.get_mut(name) else { return };
+        let Some(layers) = &state.layers else { return };
         state.polling += reads.len();
         for read in reads {
             self.parts.metrics.poll(&layers.identity().label());
@@ -137,9 +143,12 @@ impl Engine {
         if !failed {
             state.last_success = Some(jiff::Timestamp::now());
         }
+        let told = self.answers_news(name, &uid, read, &answer);
         for key in self.table.observe(&uid, read, answer, Self::now()) {
-            // Trouble with one key is told by a sync, whoever adopted what.
-            if failed { self.enqueue(&key, Class::Rest) } else { self.on_news(&key) }
+            self.hear(&key, failed);
+        }
+        if told {
+            self.tell_those_behind(&uid, read);
         }
     }
 }

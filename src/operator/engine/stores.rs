@@ -21,6 +21,7 @@ impl Engine {
             Seen::Unreadable(_) => {}
             Seen::Deleted(name, _) => {
                 self.cycles_stale = true;
+                self.parts.directory.remove(&name.label());
                 if let Some(mut state) = self.stores.remove(&name) {
                     state.close();
                     self.parts.metrics.forget_store(&name.label(), name.kind(), provider_name(&state.object.provider));
@@ -49,6 +50,7 @@ impl Engine {
                     }
                     None => {}
                 }
+                self.parts.directory.put(name.label(), &object.uid, &object.provider);
                 self.stores.insert(name.clone(), StoreState { changed, ..StoreState::new(*object) });
                 self.cycles_stale = true;
                 if self.started {

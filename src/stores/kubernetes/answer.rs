@@ -69,18 +69,34 @@ impl Reply {
         serde_json::from_slice(&self.body).ok()
     }
 
+    /// It is the object that is refused, not who sent it: why.
+    fn refuses_object(&self) -> Option<&'static str> {
+        let said = |text: &str| self.said().is_some_and(|status| status.message.contains(text));
+        match self.status.as_u16() {
+            413 | 422 => Some(
+                "the API server refuses such a Secret: check that it is not immutable, has the keys of its type, and is below 1 MiB",
+            ),
+            403 if said("exceeded quota") => {
+                Some("the quota of the namespace is used up: raise it, or delete Secrets that nobody needs")
+            }
+            400 | 403 if said("admission webhook") || said("ValidatingAdmissionPolicy") => {
+                Some("an admission policy of the cluster refuses it: except the store's namespace from it")
+            }
+            _ => None,
+        }
+    }
+
     /// The row of the failure table. The API server's own text stays out: it may repeat what it was sent.
     pub fn failure(&self, what: &impl fmt::Display, denied: &str) -> StoreError {
+        if let Some(why) = self.refuses_object() {
+            return StoreError::new(Failure::Misconfigured, format!("{what} failed: {why}"));
+        }
         let (failure, why) = match self.status.as_u16() {
             401 => (
                 Failure::Unauthenticated,
                 "the API server does not take the operator's identity: check its ServiceAccount or kubeconfig",
             ),
             403 => (Failure::Denied, denied),
-            413 | 422 => (
-                Failure::Misconfigured,
-                "the API server refuses such a Secret: check that it is not immutable, has the keys of its type, and is below 1 MiB",
-            ),
             429 => {
                 let details = self.said().and_then(|status| status.details);
                 let seconds = details.map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0);

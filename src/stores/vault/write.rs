@@ -68,7 +68,6 @@ impl Vault {
                 Posted::Refused(refused) => refused,
             };
             let history = match (&write.when, refused) {
-                // Taken for a condition: a version that is set to be the latest is one.
                 (When::Version(_), _) => return Ok(Written::Conflict),
                 (When::Absent, _) if cas != Some(0) => return Ok(Written::Conflict),
                 _ => self.history(key, &what).await?,
@@ -173,7 +172,7 @@ impl Vault {
         if rights.is_none_or(|rights| rights.iter().any(|r| r == "update" || r == "root")) {
             return Ok(());
         }
-        let line = self.line(Some("metadata"), key.as_str(), "\"create\", \"update\", \"read\"");
+        let line = self.line(Some("metadata"), key.as_str(), "\"read\", \"update\"");
         Err(StoreError::new(Failure::Denied, format!("{what} with tags failed: {line}")))
     }
 
@@ -188,12 +187,18 @@ impl Vault {
         };
         let what = format!("tagging version {} of {key}, which is written,", made.version);
         let url = self.url(Some("metadata"), key.as_str())?;
-        let reply = self.post(url, &json!({ "custom_metadata": tags }), &what).await?;
+        let mut reply = self.post(url.clone(), &json!({ "custom_metadata": tags }), &what).await?;
+        if matches!(wire::refused(&reply), Some(Refused::Unconditional)) {
+            // OpenBao keeps versions of the metadata, too, if told to.
+            let version = self.history(key, &what).await?.and_then(|history| history.current_metadata_version);
+            reply = self.post(url, &json!({ "custom_metadata": tags, "metadata_cas": version }), &what).await?;
+        }
         if reply.status.is_success() {
             return Ok(());
         }
-        let line = self.line(Some("metadata"), key.as_str(), "\"create\", \"update\", \"read\"");
-        Err(wire::refusal(&reply, &what, &line))
+        let line = self.line(Some("metadata"), key.as_str(), "\"read\", \"update\"");
+        // Something was written: whoever asks must look.
+        Err(StoreError { failure: Failure::Unavailable, ..wire::refusal(&reply, &what, &line) })
     }
 }
 

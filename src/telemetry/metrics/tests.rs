@@ -17,6 +17,7 @@ fn the_text_is_open_metrics() {
     m.keys(50);
     m.poll("platform");
     m.login("platform");
+    m.notification("generic", "accepted");
     assert_eq!(m.audit_dropped(), 1);
     assert_eq!(m.audit_dropped(), 2);
     let text = m.encode();
@@ -38,6 +39,7 @@ fn the_text_is_open_metrics() {
         r#"secretref_polls_total{store="platform"} 1"#,
         r#"secretref_logins_total{store="platform"} 1"#,
         "secretref_audit_events_dropped_total 2",
+        r#"secretref_notifications_total{source="generic",result="accepted"} 1"#,
         concat!("secretref_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");

@@ -2,7 +2,7 @@
 
 use secretref::stores::Failure;
 
-use super::{CannotBe, Holds, Subject, Verdict, Who, acme, global, read, single};
+use super::{CannotBe, Holds, Subject, Verdict, Who, acme, always, global, read, single};
 use crate::env::error;
 
 const NO_LOGIN: Verdict = CannotBe("has no login");
@@ -78,6 +78,13 @@ pub async fn what_a_writer_may(subject: &dyn Subject) -> Verdict {
         return CannotBe("read only");
     }
     let capabilities = store.probe().await.unwrap();
+    if subject.name().starts_with("infisical") {
+        assert!(!capabilities.write, "{capabilities:?}");
+        store.set(&acme(subject, "first"), &always(single("canary-1"))).await.unwrap();
+        let capabilities = store.probe().await.unwrap();
+        assert!(capabilities.get && capabilities.list && capabilities.write, "{capabilities:?}");
+        return CannotBe("shows whether it may write by a write alone");
+    }
     assert!(capabilities.get && capabilities.list && capabilities.write, "{capabilities:?}");
     Holds
 }

@@ -39,7 +39,11 @@ async fn recovers(subject: &dyn Subject, store: &dyn Store) {
 
 pub async fn throttled_with_a_time(subject: &dyn Subject) -> Verdict {
     let Some(store) = then(subject, Fault::Throttled(Some(7))).await else { return NO_SERVER };
-    let error = error(get(subject, &*store).await, Failure::RateLimited(Some(Duration::from_secs(7))), "there");
+    let error = error(
+        get(subject, &*store).await,
+        Failure::RateLimited(Some(Duration::from_secs(7))),
+        &name_of(subject, "there"),
+    );
     assert!(error.message.contains("requestsPerSecond"), "{error}");
     recovers(subject, &*store).await;
     Holds
@@ -47,7 +51,7 @@ pub async fn throttled_with_a_time(subject: &dyn Subject) -> Verdict {
 
 pub async fn throttled_without(subject: &dyn Subject) -> Verdict {
     let Some(store) = then(subject, Fault::Throttled(None)).await else { return NO_SERVER };
-    error(get(subject, &*store).await, Failure::RateLimited(None), "there");
+    error(get(subject, &*store).await, Failure::RateLimited(None), &name_of(subject, "there"));
     recovers(subject, &*store).await;
     Holds
 }
@@ -56,7 +60,7 @@ pub async fn an_error_of_the_server(subject: &dyn Subject) -> Verdict {
     let Some(store) = then(subject, Fault::Status(500, None, "canary-in-a-stack-trace")).await else {
         return NO_SERVER;
     };
-    error(get(subject, &*store).await, Failure::Unavailable, "there");
+    error(get(subject, &*store).await, Failure::Unavailable, &name_of(subject, "there"));
     error(store.list(&subject.scheme().scope_prefix(&super::owner(None))).await, Failure::Unavailable, "");
     error(store.probe().await, Failure::Unavailable, "");
     recovers(subject, &*store).await;
@@ -65,7 +69,7 @@ pub async fn an_error_of_the_server(subject: &dyn Subject) -> Verdict {
 
 pub async fn unavailable_for_a_while(subject: &dyn Subject) -> Verdict {
     let Some(store) = then(subject, Fault::Unavailable).await else { return NO_SERVER };
-    error(get(subject, &*store).await, Failure::Unavailable, "there");
+    error(get(subject, &*store).await, Failure::Unavailable, &name_of(subject, "there"));
     error(store.probe().await, Failure::Unavailable, "");
     recovers(subject, &*store).await;
     Holds
@@ -73,7 +77,7 @@ pub async fn unavailable_for_a_while(subject: &dyn Subject) -> Verdict {
 
 pub async fn down_and_back(subject: &dyn Subject) -> Verdict {
     let Some(store) = then(subject, Fault::Down).await else { return NO_SERVER };
-    error(get(subject, &*store).await, Failure::Unavailable, "there");
+    error(get(subject, &*store).await, Failure::Unavailable, &name_of(subject, "there"));
     error(store.probe().await, Failure::Unavailable, "");
     recovers(subject, &*store).await;
     Holds

@@ -39,8 +39,8 @@ pub async fn a_page_that_says_404(subject: &dyn Subject) -> Verdict {
 
 pub async fn an_answer_cut_short(subject: &dyn Subject) -> Verdict {
     let Some(store) = then(subject, Fault::CutShort).await else { return NO_SERVER };
-    error(store.get(&acme(subject, "there"), None).await, Failure::Unavailable, "there");
-    error(store.get(&acme(subject, "not-there"), None).await, Failure::Unavailable, "there");
+    error(store.get(&acme(subject, "there"), None).await, Failure::Unavailable, &name_of(subject, "there"));
+    error(store.get(&acme(subject, "not-there"), None).await, Failure::Unavailable, &name_of(subject, "not-there"));
     subject.fault(None).await;
     assert_eq!(read(&*store, &acme(subject, "there")).await, b"canary-1");
     Holds
@@ -108,4 +108,8 @@ pub async fn requests_that_nobody_waits_for(subject: &dyn Subject) -> Verdict {
         assert!(logins <= 8, "{logins} logins");
     }
     Holds
+}
+
+fn name_of(subject: &dyn Subject, name: &str) -> String {
+    acme(subject, name).as_str().to_owned()
 }

@@ -12,10 +12,11 @@ use crate::stores::{self, VersionState};
 pub(in crate::stores::vault) struct History {
     /// 0: there is none.
     pub current_version: u64,
+    /// Of the metadata itself; OpenBao's.
+    pub current_metadata_version: Option<u64>,
     updated_time: Option<Timestamp>,
     custom_metadata: Option<BTreeMap<String, String>>,
-    #[serde(default)]
-    versions: BTreeMap<u64, Version>,
+    versions: Option<BTreeMap<u64, Version>>,
 }
 
 #[derive(Deserialize)]
@@ -31,20 +32,21 @@ struct Version {
 impl History {
     /// The latest version, with what belongs to the key; `None`: it has none.
     pub fn latest(&self) -> Option<stores::Metadata> {
-        let mut latest = self.versions.get(&self.current_version)?.metadata(self.current_version);
-        latest.updated = self.updated_time.or(latest.updated);
+        let mut latest = self.versions.as_ref()?.get(&self.current_version)?.metadata(self.current_version);
+        // Not every server counts a deletion as an update.
+        latest.updated = self.updated_time.max(latest.updated);
         latest.tags = self.custom_metadata.clone().unwrap_or_default();
         Some(latest)
     }
 
     /// All that are kept, newest first.
     pub fn versions(&self) -> Vec<stores::Metadata> {
-        self.versions.iter().rev().map(|(number, version)| version.metadata(*number)).collect()
+        self.versions.iter().flatten().rev().map(|(number, version)| version.metadata(*number)).collect()
     }
 
     /// What became of a version; `None`: there is no such version.
     pub fn state(&self, number: u64) -> Option<VersionState> {
-        self.versions.get(&number).map(|version| version.metadata(number).state)
+        self.versions.as_ref()?.get(&number).map(|version| version.metadata(number).state)
     }
 }
 

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 fn reply(status: u16, body: &str) -> Reply {
     Reply {
+        headers: Default::default(),
         status: StatusCode::from_u16(status).unwrap(),
         retry_after: None,
         body: Zeroizing::new(body.as_bytes().to_vec()),
@@ -77,7 +78,10 @@ fn every_status_has_its_row() {
         assert_eq!(row(status, body), failure, "{status} {body}");
     }
     let sealed = refusal(&reply(503, r#"{"errors":["Vault is sealed"]}"#), &"reading k", "");
-    assert_eq!(&*sealed.message, "reading k failed: the server is sealed: unseal it (status 503)");
+    assert_eq!(
+        &*sealed.message,
+        "reading k failed: the server is sealed: unseal it (`bao operator unseal`) (status 503)"
+    );
 }
 
 #[test]
@@ -90,4 +94,50 @@ fn the_form_of_a_403_tells_a_policy_from_a_bad_token() {
     ] {
         assert_eq!(denied_by_policy(&reply(403, body)), policy, "{body}");
     }
+}
+
+#[test]
+fn kinds_of_mounts() {
+    let kind = |text: &str| serde_json::from_str::<Mount>(text).unwrap().kind();
+    assert_eq!(kind(r#"{"type":"kv","options":{"version":"2"}}"#), Kind::Versioned);
+    for plain in [
+        r#"{"type":"kv","options":{"version":"1"}}"#,
+        r#"{"type":"kv","options":{}}"#,
+        r#"{"type":"kv","options":{"version":null}}"#,
+        r#"{"type":"kv","options":null}"#,
+        r#"{"type":"generic"}"#,
+    ] {
+        assert_eq!(kind(plain), Kind::Plain, "{plain}");
+    }
+    for foreign in [
+        r#"{"type":"kv","options":{"version":"3"}}"#,
+        r#"{"type":"generic","options":{"version":"2"}}"#,
+        r#"{"type":"cubbyhole"}"#,
+        r#"{"type":"kmip","options":{"version":"2"}}"#,
+    ] {
+        assert_eq!(kind(foreign), Kind::Foreign, "{foreign}");
+    }
+}
+
+#[test]
+fn a_history_without_its_latest_version_has_none() {
+    for text in [
+        r#"{"current_version":0,"versions":{}}"#,
+        r#"{"current_version":0,"versions":null}"#,
+        r#"{"current_version":4,"versions":{"3":{"created_time":"2026-01-02T03:04:05.678Z","deletion_time":""}}}"#,
+    ] {
+        let history: History = serde_json::from_str(text).unwrap();
+        assert_eq!((history.latest(), history.state(4)), (None, None), "{text}");
+    }
+}
+
+#[test]
+fn only_a_condition_that_failed_is_a_conflict() {
+    let said = |status, text: &str| refused(&reply(status, &format!(r#"{{"errors":["{text}"]}}"#)));
+    let mismatch = "check-and-set parameter did not match the current version";
+    assert!(matches!(said(400, mismatch), Some(Refused::Mismatch)));
+    assert!(matches!(said(400, "check-and-set parameter required for this call"), Some(Refused::Unconditional)));
+    assert!(said(400, "no data provided").is_none());
+    assert!(said(500, mismatch).is_none());
+    assert!(refused(&reply(400, "<html>")).is_none());
 }
