@@ -44,15 +44,20 @@ impl Environment {
     ///
     /// # Errors
     /// When one is named by half.
-    pub(super) fn stores(&self) -> Result<Vec<(&'static str, ClusterSecretStoreSpec)>, ConfigError> {
+    pub(super) fn stores(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<(&'static str, ClusterSecretStoreSpec)>, ConfigError> {
         let mut stores = Vec::new();
-        if let Some(vault) = self.vault() {
+        if let Some(vault) = self.vault().filter(|_| wanted("vault")) {
             stores.push(("vault", spec(Provider { vault: Some(vault), ..Provider::default() })));
         }
-        if let Some(azure) = self.azure() {
+        if let Some(azure) = self.azure().filter(|_| wanted("azureKeyVault")) {
             stores.push(("azure", spec(Provider { azure_key_vault: Some(azure), ..Provider::default() })));
         }
-        if let Some(infisical) = self.infisical()? {
+        if wanted("infisical")
+            && let Some(infisical) = self.infisical()?
+        {
             stores.push(("infisical", spec(Provider { infisical: Some(infisical), ..Provider::default() })));
         }
         Ok(stores)

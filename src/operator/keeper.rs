@@ -236,6 +236,10 @@ async fn serve(
     };
     let upkeep = async {
         loop {
+            if let Some(rest) = layers.held_for() {
+                sleep(rest).await;
+                continue;
+            }
             // It holds the session: a server that does not answer must not keep it from reads and probes.
             let next = timeout(layers.settings().timeout, layers.store().maintain()).await;
             sleep(next.map_or(AGAIN, |next| next.unwrap_or(Duration::from_secs(3600))).max(Duration::from_secs(1)))

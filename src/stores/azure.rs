@@ -165,7 +165,11 @@ impl KeyVault {
             Ok(_) => true,
             Err(error) if wire::is_missing(&error) => true,
             Err(error) if wire::is_denied(&error) => false,
-            Err(error) => return Err(wire::error(&error, &what, Need::Write)),
+            Err(error) => match wire::error(&error, &what, Need::Write) {
+                told if matches!(told.failure, Failure::RateLimited(_)) => return Err(told),
+                // Whatever stands in the way of writes is no reason not to read; it is asked again.
+                _ => return Ok(false),
+            },
         };
         *self.writes.lock().unwrap_or_else(PoisonError::into_inner) = Some((write, logins, Instant::now()));
         Ok(write)

@@ -58,7 +58,7 @@ impl Engine {
 
     fn probed(&mut self, name: &StoreName, result: Result<crate::api::Capabilities, StoreError>) {
         let Some(state) = self.stores.get_mut(name) else { return };
-        let overload = self.table.overload(&state.object.uid);
+        let overload = self.table.overload(&state.object.uid).or_else(|| state.backlog());
         let logins = state.layers.as_ref().map_or(0, |l| l.store().logins());
         for _ in state.logins..logins {
             self.parts.metrics.login(&name.label());

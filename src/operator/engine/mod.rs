@@ -176,6 +176,10 @@ struct StoreState {
     surveying: bool,
     /// Keys that are due and that no list settled.
     to_read: VecDeque<Read>,
+    /// Keys whose list has to be asked for again.
+    unsettled: Vec<Read>,
+    /// Since when there was always something left to read.
+    behind_since: Option<Instant>,
     /// Its status is being written.
     writing: bool,
     syncing: usize,
@@ -368,6 +372,8 @@ impl StoreState {
             may_list: false,
             surveying: false,
             to_read: VecDeque::new(),
+            unsettled: Vec::new(),
+            behind_since: None,
             writing: false,
             syncing: 0,
             aside: VecDeque::new(),
@@ -385,6 +391,8 @@ impl StoreState {
         self.polling = 0;
         self.surveying = false;
         self.to_read.clear();
+        self.unsettled.clear();
+        self.behind_since = None;
         self.aside.clear();
         self.pushed = None;
     }

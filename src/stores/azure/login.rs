@@ -22,6 +22,8 @@ use crate::stores::{Failure, StoreError};
 const PAUSE: Duration = Duration::from_secs(10);
 /// A token is replaced when it has less to live than this, or than a fifth of its life.
 const MARGIN: Duration = Duration::from_secs(300);
+/// So long a new token is waited for while the old one is good.
+const IMPATIENT: Duration = Duration::from_secs(3);
 /// What the services of the known clouds are called, as resources of tokens; their vaults are below them.
 const SERVICES: [&str; 6] = [
     "vault.azure.net",
@@ -122,7 +124,9 @@ impl Login {
             return due.max(Duration::from_secs(1));
         }
         let scope = live.scope.clone();
-        if state.refusal().is_none() && self.log_in(&mut state, &scope).await.is_ok() {
+        // It holds the session, so not for long while there is a token that is good.
+        let login = async { state.refusal().is_none() && self.log_in(&mut state, &scope).await.is_ok() };
+        if tokio::time::timeout(IMPATIENT, login).await.unwrap_or(false) {
             return state
                 .live
                 .as_ref()
@@ -144,8 +148,15 @@ impl Login {
         {
             return Ok(live.token.clone());
         }
+        let usable = state.live.as_ref().is_some_and(|live| live.scope == scope && !live.left().is_zero());
         let result = match state.refusal() {
             Some(error) => Err(error),
+            // An authority that does not answer must not hold up those who have a token that is good.
+            None if usable => {
+                state.not_before = Some(Instant::now() + PAUSE);
+                let login = tokio::time::timeout(IMPATIENT, self.log_in(&mut state, scope));
+                login.await.unwrap_or_else(|_| Err(wire::unauthenticated()))
+            }
             None => self.log_in(&mut state, scope).await,
         };
         match (result, &state.live) {
@@ -199,7 +210,7 @@ impl State {
             Failure::Unavailable | Failure::RateLimited(_) => return,
             Failure::Unauthenticated => {
                 self.refusals += 1;
-                PAUSE * self.refusals.min(3)
+                PAUSE * self.refusals.min(2)
             }
             _ => PAUSE / 2,
         };

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::transport::{Kept, Lost, Refusal, found};
 use crate::{
     secret::SecretValue,
-    stores::{ChangeToken, Failure, Metadata, Payload, StoreError, Stored, VersionState},
+    stores::{ChangeToken, Failure, Metadata, Payload, StoreError, Stored, VersionState, body::unquote},
 };
 
 /// `updated` ticks in seconds, and clocks differ: before so many seconds it may be the same after the next change.
@@ -75,9 +75,7 @@ impl Secret {
     pub fn of(kept: &Kept, what: &impl fmt::Display) -> Result<Self, StoreError> {
         let bundle: Bundle<'_> = serde_json::from_slice(&kept.body).map_err(|_| nonsense(what))?;
         let value = match bundle.value {
-            Some(raw) if raw.get().starts_with('"') => {
-                Some(serde_json::from_str::<String>(raw.get()).map_err(|_| nonsense(what))?.into())
-            }
+            Some(raw) if raw.get().starts_with('"') => Some(unquote(raw.get()).ok_or_else(|| nonsense(what))?),
             _ => None,
         };
         let (name, about) =

@@ -119,7 +119,8 @@ pub(super) fn renewal(token: &str) -> Zeroizing<Vec<u8>> {
 }
 
 fn seconds(number: u64) -> Option<Duration> {
-    (number > 0).then(|| Duration::from_secs(number))
+    // Ten years: more would overflow a clock.
+    (number > 0).then(|| Duration::from_secs(number.min(315_360_000)))
 }
 
 fn header(token: &SecretValue) -> Result<HeaderValue, StoreError> {

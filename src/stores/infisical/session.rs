@@ -233,7 +233,7 @@ impl State {
                     (true, 2..) => LOCKOUT,
                     (true, _) => PAUSE,
                     // Within one probe of its repair the store is back.
-                    (false, n) => PAUSE * n.min(3),
+                    (false, n) => PAUSE * n.min(2),
                 }
             }
             _ => PAUSE / 2,

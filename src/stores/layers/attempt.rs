@@ -73,8 +73,9 @@ impl Layers {
         let mut sent = entered?;
         let within =
             attempt.by.map_or(self.lasting.settings.timeout, |by| self.lasting.settings.timeout.min(by - sent.at));
-        let lasting = Arc::clone(&self.lasting);
-        let paced = paced(within, move || lasting.limits.take(Instant::now()), ask);
+        let (lasting, same) = (Arc::clone(&self.lasting), Arc::clone(&self.lasting));
+        let take = move || lasting.limits.take(Instant::now());
+        let paced = paced(within, take, move || same.limits.held_for(Instant::now()), ask);
         let answer = match attempt.by {
             None => paced.await,
             Some(by) => timeout_at(by, paced).await.unwrap_or(Err(Late::NoAnswer)),

@@ -16,7 +16,11 @@ use reqwest::{
 };
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{login::Live, wire, wrapped::Unwrapped};
+use super::{
+    login::{LONGEST_LIFE, Live},
+    wire,
+    wrapped::Unwrapped,
+};
 use crate::{
     api::VaultAuth,
     stores::{
@@ -182,7 +186,7 @@ impl Session {
         match reply.status {
             StatusCode::OK => {
                 let grant = wire::parse::<wire::Granted>(&reply, &what)?.auth;
-                Ok(Some((Duration::from_secs(grant.lease_duration), grant.renewable)))
+                Ok(Some((Duration::from_secs(grant.lease_duration.min(LONGEST_LIFE)), grant.renewable)))
             }
             status if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => Ok(None),
             _ => Err(wire::refusal(&reply, &what, "")),
@@ -259,7 +263,7 @@ impl State {
                     (true, 4..) => LOCKOUT,
                     (true, n) => PAUSE * 3_u32.pow(n - 1),
                     // Within one probe of its repair the store is back.
-                    (false, n) => PAUSE * n.min(3),
+                    (false, n) => PAUSE * n.min(2),
                 }
             }
             _ => PAUSE / 2,
