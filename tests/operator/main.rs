@@ -27,6 +27,7 @@ mod outages;
 mod refresh;
 mod refusals;
 mod resolution;
+mod streams;
 mod tenancy;
 mod values;
 mod world;
