@@ -1,5 +1,5 @@
 //! `FakeVaultEvents`: what Vault Enterprise has and OpenBao has not, the event notifications, in front of a real OpenBao
-//! that answers everything else. A test says what it tells.
+//! that answers everything else, and says whose policies allow a subscription. A test says what it tells.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -22,6 +22,9 @@ use tokio_tungstenite::{
 
 use super::tls::Served;
 
+/// What a policy has to allow.
+const PATH: &str = "sys/events/subscribe/kv*";
+
 /// Vault Enterprise, as far as events go.
 pub struct FakeVaultEvents {
     pub served: Served,
@@ -36,8 +39,6 @@ struct Inner {
 
 #[derive(Default)]
 struct Shared {
-    /// Tokens that may subscribe.
-    allowed: Vec<String>,
     /// What was asked for there, and how it was answered.
     asked: Vec<u16>,
     open: Vec<UnboundedSender<String>>,
@@ -59,11 +60,6 @@ impl FakeVaultEvents {
 
     fn state(&self) -> MutexGuard<'_, Shared> {
         self.inner.state.lock().unwrap()
-    }
-
-    /// Policies let this token subscribe.
-    pub fn allow(&self, token: &str) {
-        self.state().allowed.push(token.to_owned());
     }
 
     /// The statuses of all subscriptions that were asked for.
@@ -111,7 +107,7 @@ impl FakeVaultEvents {
 
 async fn answer(State(inner): State<Arc<Inner>>, mut request: Request) -> Response {
     let path = request.uri().path_and_query().unwrap().as_str().to_owned();
-    if path != "/v1/sys/events/subscribe/kv*?json=true" || request.method() != Method::GET {
+    if path != format!("/v1/{PATH}?json=true") || request.method() != Method::GET {
         return pass(&inner, request, &path).await;
     }
     let refuse = |status: u16, text: &str| {
@@ -120,8 +116,10 @@ async fn answer(State(inner): State<Arc<Inner>>, mut request: Request) -> Respon
         Response::builder().status(status).header(header::CONTENT_TYPE, "application/json").body(body.into()).unwrap()
     };
     let said = |name: &str| header(request.headers(), name);
-    if !inner.state.lock().unwrap().allowed.contains(&said("x-vault-token")) {
-        return refuse(403, "1 error occurred:\n\t* permission denied\n\n");
+    match may_subscribe(&inner, &said("x-vault-token"), &said("x-vault-namespace")).await {
+        Some(true) => {}
+        Some(false) => return refuse(403, "1 error occurred:\n\t* permission denied\n\n"),
+        None => return refuse(403, "permission denied"),
     }
     let websocket = said("upgrade") == "websocket" && said("sec-websocket-version") == "13";
     let key = said("sec-websocket-key");
@@ -145,6 +143,19 @@ async fn answer(State(inner): State<Arc<Inner>>, mut request: Request) -> Respon
         .header(header::SEC_WEBSOCKET_ACCEPT, accepts(&key))
         .body(Body::empty())
         .unwrap()
+}
+
+/// What the server's policies say; `None`: the token is not valid.
+async fn may_subscribe(inner: &Inner, token: &str, namespace: &str) -> Option<bool> {
+    let asked = inner
+        .client
+        .post(format!("{}/v1/sys/capabilities-self", inner.upstream))
+        .header("X-Vault-Token", token)
+        .header("X-Vault-Namespace", namespace)
+        .json(&json!({ "paths": [PATH] }));
+    let answer = asked.send().await.unwrap();
+    let answer: serde_json::Value = answer.error_for_status().ok()?.json().await.unwrap();
+    Some(answer["data"][PATH].as_array().unwrap().iter().any(|capability| capability == "read"))
 }
 
 async fn serve(mut socket: WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>, mut from: UnboundedReceiver<String>) {

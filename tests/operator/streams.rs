@@ -214,10 +214,8 @@ async fn vault(listens: bool) -> (World, FakeVaultEvents, String) {
     let bao = Bao::new().await;
     let fake = FakeVaultEvents::before(&bao.address, &bao.ca).await;
     let mut world = World::on(bao, json!({})).await;
-    let token = world.bao.token(&["reader"]).await;
-    if listens {
-        fake.allow(&token);
-    }
+    world.bao.policy("listener", r#"path "sys/events/subscribe/kv*" { capabilities = ["read"] }"#).await;
+    let token = world.bao.token(if listens { &["reader", "listener"] } else { &["reader"] }).await;
     world.home.secret("listener", &json!({ "token": token })).await;
     let provider = json!({ "vault": {
         "address": fake.address(), "caBundle": fake.served.ca, "auth": world.by_token("listener"),
