@@ -115,7 +115,8 @@ async fn answer(State(inner): State<Arc<Inner>>, mut request: Request) -> Respon
         let body = json!({ "errors": [text] }).to_string();
         Response::builder().status(status).header(header::CONTENT_TYPE, "application/json").body(body.into()).unwrap()
     };
-    let said = |name: &str| header(request.headers(), name);
+    let headers = request.headers().clone();
+    let said = |name: &str| header(&headers, name);
     match may_subscribe(&inner, &said("x-vault-token"), &said("x-vault-namespace")).await {
         Some(true) => {}
         Some(false) => return refuse(403, "1 error occurred:\n\t* permission denied\n\n"),
