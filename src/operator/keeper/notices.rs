@@ -122,10 +122,10 @@ mod tests {
             let notices = vec![Notice::Anything, Notice::Folder("acme".into())];
             stream::iter(notices).chain(stream::pending()).boxed()
         };
-        let folder = Changed::Folder("acme".into());
+        let folder = || Changed::Folder("acme".into());
         let hour = Duration::from_secs(3600);
-        assert_eq!(told(begins(), Duration::ZERO, hour).await, [folder.clone()]);
-        assert_eq!(told(begins(), hour, hour).await, [Changed::All, folder]);
+        assert_eq!(told(begins(), Duration::ZERO, hour).await, [folder()]);
+        assert_eq!(told(begins(), hour, hour).await, [Changed::All, folder()]);
         // A second beginning is a gap, however soon it comes.
         let again = stream::iter(vec![Notice::Anything; 2]).chain(stream::pending()).boxed();
         assert_eq!(told(again, Duration::ZERO, hour).await, [Changed::All]);
