@@ -103,7 +103,8 @@ async fn a_change_in_infisical_arrives_by_its_stream() {
     infisical.fake.put_in("staging", "/acme", "API_KEY", &plant("staging"));
     infisical.fake.say("event: secret:update\ndata: {\"canary-junk\":\n\n: comment\n\ndata: [[[[\n\n");
     settle().await;
-    assert_eq!(infisical.reads() - before, 1, "one read serves all, and nothing else was read");
+    let reads = infisical.reads() - before;
+    assert_eq!(reads, 1, "one read serves all, and nothing else was read: {:?}", infisical.fake.take_asked());
 
     // Deleted: GLOBAL's after two looks, as with any other notification.
     let global = plant("global");
@@ -203,8 +204,12 @@ async fn a_flood_of_events_is_a_few_reads() {
     let reads = infisical.reads() - before;
     // Everything, once in a second at most, and what falls back.
     assert!(reads <= 40, "{reads} reads for 20,000 events");
-    let overflow = infisical.world.operator.metric("secretref_notifications_total", &["stream", "overflow"]).await;
-    assert!(overflow > 15_000.0, "{overflow}");
+    // A busy machine takes its time for what is only counted.
+    wait_for("all events are counted", || async {
+        let overflow = infisical.world.operator.metric("secretref_notifications_total", &["stream", "overflow"]).await;
+        if overflow > 15_000.0 { Ok(()) } else { Err(overflow.to_string()) }
+    })
+    .await;
     infisical.world.until_store(&infisical.store, "True", "Healthy").await;
     infisical.world.done().await;
 }
