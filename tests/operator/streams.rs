@@ -54,6 +54,15 @@ impl Infisical {
         self.world.reference(name, spec).await;
     }
 
+    /// Waits until nothing is looked at any more: what was written before its references were made is, a few times.
+    async fn quiet(&self) {
+        let mut before = usize::MAX;
+        while before != self.reads() {
+            before = self.reads();
+            settle().await;
+        }
+    }
+
     /// Requests for values so far: single ones, and whole folders.
     fn reads(&self) -> usize {
         self.fake.asked("v4 get /acme") + self.fake.asked("v4 list")
@@ -87,7 +96,7 @@ async fn a_change_in_infisical_arrives_by_its_stream() {
         infisical.world.acme.until_data(app, &json!({ "PASSWORD": old })).await;
     }
     infisical.world.acme.until_data("other", &json!({ "KEY": other })).await;
-    settle().await;
+    infisical.quiet().await;
     let before = infisical.reads();
 
     infisical.fake.put("/acme", "DB_PASSWORD", &new);
@@ -124,7 +133,7 @@ async fn a_stream_that_breaks_is_opened_again_and_everything_is_looked_at_once()
     let data = json!([secret("PASSWORD", "db-password"), secret("KEY", "api-key")]);
     infisical.reference("app", SELDOM, data).await;
     infisical.world.acme.until_reason("app", "Synced").await;
-    settle().await;
+    infisical.quiet().await;
     let (before, logins) = (infisical.reads(), infisical.fake.asked("login"));
 
     // Nobody hears of this one.
@@ -193,7 +202,7 @@ async fn a_flood_of_events_is_a_few_reads() {
     infisical.fake.put("/acme", "DB_PASSWORD", &old);
     infisical.reference("app", SELDOM, password()).await;
     infisical.world.acme.until_data("app", &json!({ "PASSWORD": old })).await;
-    settle().await;
+    infisical.quiet().await;
     let before = infisical.reads();
     for n in 0..20_000 {
         infisical.fake.put("/globex", &format!("KEY_{}", n % 5000), "x");
