@@ -15,7 +15,7 @@ const SEEN: usize = 4096;
 
 /// One bucket for each store: beyond it the store is taken for changed as a whole.
 #[derive(Debug, Default)]
-pub(super) struct Rates(HashMap<Arc<str>, Bucket>);
+pub(crate) struct Rates(HashMap<Arc<str>, Bucket>);
 
 #[derive(Debug)]
 struct Bucket {
@@ -25,7 +25,7 @@ struct Bucket {
 
 impl Rates {
     /// Whether so many keys of a store may be told one by one now.
-    pub(super) fn allow(&mut self, store: &Arc<str>, keys: usize, now: Duration) -> bool {
+    pub(crate) fn allow(&mut self, store: &Arc<str>, keys: usize, now: Duration) -> bool {
         let full = f64::from(BURST);
         // A store that has rested needs no bucket: the names of stores that are gone do not pile up.
         let tokens = |b: &Bucket| full.min(now.saturating_sub(b.at).as_secs_f64().mul_add(f64::from(RATE), b.tokens));

@@ -1,6 +1,8 @@
 //! The keeper of one store: connects, keeps the session alive, probes, and passes on what the store tells by itself.
 //! One task for each store, on the leader only.
 
+mod notices;
+
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
@@ -13,8 +15,9 @@ use kube::{
 use tokio::{
     sync::mpsc::{self, UnboundedSender},
     task::JoinSet,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
+use tracing::Instrument;
 
 use super::{
     model::{StoreName, version},
@@ -26,6 +29,7 @@ use crate::{
     },
     audit::Audit,
     naming::Scheme,
+    notify::Changed,
     stores::{
         Change, Connector, Marks, Store, StoreError, connect,
         credentials::{ClusterCredentials, Remembering, certainly},
@@ -158,6 +162,8 @@ pub enum News {
     Probed(Result<Capabilities, StoreError>),
     /// What the store tells by itself.
     Changed(Change),
+    /// Where the store says that something changed; it is polled all the same.
+    Noticed(Changed),
 }
 
 /// What every keeper needs.
@@ -197,7 +203,7 @@ pub async fn keep(house: Household, name: StoreName, object: StoreObject) {
     }
     let mut ticks = interval(object.settings.health_check_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last: Option<Arc<Layers>> = None;
+    let (begun, mut last): (Instant, Option<Arc<Layers>>) = (Instant::now(), None);
     loop {
         match open(&house, &name, &object).await {
             Ok(session) => {
@@ -207,7 +213,9 @@ pub async fn keep(house: Household, name: StoreName, object: StoreObject) {
                 };
                 let layers = last.insert(Arc::new(layers));
                 tell(News::Connected(layers.clone()));
-                serve(layers, &mut ticks, session.replaced(&mut credentials), &tell).await;
+                let notices = notices::pass_on(layers.store().notices(), begun, &object.uid, &house.metrics, &tell)
+                    .instrument(tracing::info_span!("stream", store = %name.label()));
+                serve(layers, &mut ticks, session.replaced(&mut credentials), notices, &tell).await;
             }
             Err(error) => {
                 tell(News::Probed(Err(error)));
@@ -225,6 +233,7 @@ async fn serve(
     layers: &Layers,
     ticks: &mut tokio::time::Interval,
     replaced: impl Future<Output = ()>,
+    notices: impl Future<Output = ()>,
     tell: &impl Fn(News),
 ) {
     ticks.reset_immediately();
@@ -258,6 +267,7 @@ async fn serve(
         () = probes => {}
         () = upkeep => {}
         () = changes => {}
+        () = notices => {}
         () = replaced => {}
     }
 }

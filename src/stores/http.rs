@@ -16,6 +16,8 @@ use super::{
 
 /// The longest that `limits.timeout` may be.
 const LONGEST: Duration = Duration::from_secs(300);
+/// The longest that a stream lasts.
+const LIFE: Duration = Duration::from_secs(7 * 86_400);
 
 /// A client for one server.
 pub(crate) struct Http {
@@ -33,6 +35,14 @@ pub(crate) struct Reply {
     pub headers: header::HeaderMap,
     /// The body.
     pub body: Zeroizing<Vec<u8>>,
+}
+
+/// What comes of asking for a stream.
+pub(crate) enum Opened {
+    /// 200 or 101: its body, or what it is upgraded to, is still to come.
+    Stream(Response),
+    /// Another answer, whole.
+    Refused(Reply),
 }
 
 impl Http {
@@ -97,21 +107,34 @@ impl Http {
 
     /// [`Http::send`] for what does not go to the store, and has no turn to wait for: a login elsewhere.
     pub async fn exchange(&self, request: RequestBuilder, what: &impl fmt::Display) -> Result<Reply, StoreError> {
-        let mut response = request.send().await.map_err(|e| no_answer(e, what))?;
-        let status = response.status();
-        if status.is_redirection() {
-            return Err(StoreError::new(
-                Failure::Misconfigured,
-                format!(
-                    "{what} failed: the server redirects, and credentials never follow: set the store's address to where the active server answers"
-                ),
-            ));
-        }
-        let retry_after = retry_after(&response);
-        let headers = response.headers().clone();
-        let body = read(&mut response, what).await?;
-        Ok(Reply { status, retry_after, headers, body })
+        whole(request.send().await.map_err(|e| no_answer(e, what))?, what).await
     }
+
+    /// [`Http::send`] for what is answered for as long as it lasts. Who reads it has to notice silence.
+    pub async fn open(&self, request: RequestBuilder, what: &impl fmt::Display) -> Result<Opened, StoreError> {
+        pace::request().await;
+        let response = request.timeout(LIFE).send().await.map_err(|e| no_answer(e, what))?;
+        if matches!(response.status(), StatusCode::OK | StatusCode::SWITCHING_PROTOCOLS) {
+            return Ok(Opened::Stream(response));
+        }
+        whole(response, what).await.map(Opened::Refused)
+    }
+}
+
+async fn whole(mut response: Response, what: &impl fmt::Display) -> Result<Reply, StoreError> {
+    let status = response.status();
+    if status.is_redirection() {
+        return Err(StoreError::new(
+            Failure::Misconfigured,
+            format!(
+                "{what} failed: the server redirects, and credentials never follow: set the store's address to where the active server answers"
+            ),
+        ));
+    }
+    let retry_after = retry_after(&response);
+    let headers = response.headers().clone();
+    let body = read(&mut response, what).await?;
+    Ok(Reply { status, retry_after, headers, body })
 }
 
 async fn read(response: &mut Response, what: &impl fmt::Display) -> Result<Zeroizing<Vec<u8>>, StoreError> {

@@ -27,12 +27,13 @@ pub mod local;
 mod pace;
 pub mod settings;
 mod stored;
+mod streams;
 pub mod vault;
 mod write;
 
 pub use credentials::ClusterCredentials;
 pub use settings::{Settings, scheme, settings};
-pub use stored::{Change, ChangeToken, Marks, Metadata, Payload, Property, Stored, VersionState};
+pub use stored::{Change, ChangeToken, Marks, Metadata, Notice, Payload, Property, Stored, VersionState};
 pub use write::{Features, When, Write, Written};
 
 /// A place that holds secrets.
@@ -119,6 +120,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// A store that tells changes by itself does so here, and is not polled.
     fn watch(&self) -> Option<BoxStream<'static, Change>> {
+        None
+    }
+
+    /// A store that can tell that something changed does so here, and is polled all the same: what is lost costs nothing
+    /// but time. It never ends, mends itself, and says [`Notice::Anything`] whenever it begins to hear: nobody knows what
+    /// was missed before.
+    fn notices(&self) -> Option<BoxStream<'static, Notice>> {
         None
     }
 

@@ -8,6 +8,8 @@
 pub mod infisical;
 pub mod key_vault;
 pub mod tls;
+pub mod vault_events;
 
 pub use infisical::FakeInfisical;
 pub use key_vault::{FakeKeyVault, Role};
+pub use vault_events::FakeVaultEvents;

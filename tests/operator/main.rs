@@ -30,6 +30,7 @@ mod parity;
 mod refresh;
 mod refusals;
 mod resolution;
+mod streams;
 mod tenancy;
 mod values;
 mod world;

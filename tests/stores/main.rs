@@ -27,6 +27,7 @@ mod kubernetes;
 mod kubernetes_writes;
 mod local;
 mod strange;
+mod streams;
 mod suite;
 mod vault_auth;
 mod vault_failures;

@@ -53,6 +53,10 @@ impl Engine {
             }
             News::Probed(result) => self.probed(name, result),
             News::Changed(change) => self.pushed(name, change),
+            News::Noticed(changed) => {
+                let uid = state.object.uid.clone();
+                self.noticed(&uid, &changed);
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use super::{Engine, StoreState};
 use crate::{
-    notify::{Hashes, Ring, ring::KEPT},
+    notify::{Changed, Hashes, Ring, ring::KEPT},
     operator::{
         keeper::Era,
         model::{ObjectKey, StoreName},
@@ -71,6 +71,12 @@ impl Engine {
             }
             Seen::Unreadable(_) | Seen::Listed => {}
         }
+    }
+
+    /// A store said so itself, to this replica: it leads.
+    pub(super) fn noticed(&mut self, store: &Arc<str>, changed: &Changed) {
+        let about = self.notices.hashes.about(changed);
+        self.notices.waiting.add(store, about, Now::get().wall);
     }
 
     /// Looks at the keys that were told of, before other polls.

@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use reqwest::{
-    Method, StatusCode, Url,
-    header::{CONTENT_TYPE, HeaderValue},
+    Method, RequestBuilder, StatusCode, Url,
+    header::{CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use tokio::{sync::Mutex, time::Instant};
 
@@ -25,7 +25,7 @@ use crate::{
     api::VaultAuth,
     stores::{
         Credentials, Failure, StoreError,
-        http::{Http, Reply},
+        http::{Http, Opened, Reply},
     },
 };
 
@@ -109,6 +109,21 @@ impl Session {
         }
         let token = self.token().await?;
         self.send(ask, Some(&token)).await
+    }
+
+    /// [`Session::ask`] for a connection of another protocol.
+    pub async fn open(&self, ask: &Ask<'_>, upgrade: HeaderMap) -> Result<Opened, StoreError> {
+        let token = self.token().await?;
+        let opened = self.http.open(self.request(ask, Some(&token)).headers(upgrade.clone()), &ask.what).await?;
+        match &opened {
+            Opened::Refused(reply)
+                if reply.status == StatusCode::FORBIDDEN
+                    && !wire::denied_by_policy(reply)
+                    && !self.is_valid(&token).await? => {}
+            _ => return Ok(opened),
+        }
+        let token = self.token().await?;
+        self.http.open(self.request(ask, Some(&token)).headers(upgrade), &ask.what).await
     }
 
     /// Asks without a token, and outside of any namespace, where there is no session to speak of.
@@ -212,6 +227,10 @@ impl Session {
     }
 
     pub async fn send(&self, ask: &Ask<'_>, token: Option<&Token>) -> Result<Reply, StoreError> {
+        self.http.send(self.request(ask, token), &ask.what).await
+    }
+
+    fn request(&self, ask: &Ask<'_>, token: Option<&Token>) -> RequestBuilder {
         let mut request = self.http.request(ask.method.clone(), ask.url.clone()).header("X-Vault-Request", "true");
         if let Some(namespace) = &self.namespace {
             request = request.header("X-Vault-Namespace", namespace);
@@ -222,7 +241,7 @@ impl Session {
         if let Some(body) = &ask.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
-        self.http.send(request, &ask.what).await
+        request
     }
 
     async fn log_in(&self, state: &mut State) -> Result<Token, StoreError> {
