@@ -6,6 +6,7 @@
 use std::{error::Error as _, fmt, time::Duration};
 
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url, header, redirect};
+use tracing::{Instrument, field::Empty};
 use zeroize::Zeroizing;
 
 use super::{
@@ -90,8 +91,22 @@ impl Http {
     /// Sends it and reads the whole answer. `what` starts the sentence of an error: `reading acme--db-password`.
     pub async fn send(&self, request: RequestBuilder, what: &impl fmt::Display) -> Result<Reply, StoreError> {
         pace::request().await;
-        let mut response = request.send().await.map_err(|e| no_answer(e, what))?;
+        let (client, request) = request.build_split();
+        let request = request.map_err(|e| no_answer(e, what))?;
+        // Neither path nor query: a server may want in them what nobody else is to know.
+        let span = tracing::debug_span!(
+            "http",
+            otel.name = %request.method(),
+            otel.kind = "client",
+            http.request.method = %request.method(),
+            http.response.status_code = Empty,
+            server.address = request.url().host_str(),
+            server.port = request.url().port_or_known_default(),
+        );
+        let mut response = client.execute(request).instrument(span.clone()).await.map_err(|e| no_answer(e, what))?;
         let status = response.status();
+        span.record("http.response.status_code", status.as_u16());
+        drop(span);
         if status.is_redirection() {
             return Err(StoreError::new(
                 Failure::Misconfigured,

@@ -6,10 +6,13 @@
 
 #[path = "../fakes/fault_proxy.rs"]
 mod fault_proxy;
+#[path = "../fakes/otlp.rs"]
+mod otlp;
 #[path = "../harness/mod.rs"]
 mod harness;
 
 mod adoption;
+mod audit;
 mod conflicts;
 mod drift;
 mod fallback;
@@ -25,5 +28,6 @@ mod refresh;
 mod refusals;
 mod resolution;
 mod tenancy;
+mod traces;
 mod values;
 mod world;

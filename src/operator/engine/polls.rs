@@ -1,6 +1,6 @@
 //! Polls that are due: key by key, or by a list that tells of many keys what has not changed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use super::{Engine, StoreState};
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     refresh::{Compared, Now, State},
     resolve::Read,
     stores::{ChangeToken, StoreError},
+    telemetry::Trace,
 };
 
 /// Marks of what a store lists; `None`: it lists none that would help.
@@ -53,8 +54,10 @@ impl Engine {
         let (tell, name, era) = (self.tell.clone(), name.clone(), state.object.era());
         let requester = self.parts.requester.clone();
         tokio::spawn(async move {
-            let marks = survey(&layers, &keys, &requester).await;
-            let _ = tell.send(Message::Surveyed(name, era, keys, marks));
+            let trace = Trace::begin("poll", SystemTime::now(), None);
+            let marks = survey(&layers, &keys, &requester, &trace).await;
+            trace.end();
+            let _ = tell.send(Message::Surveyed(name, era, keys, marks, trace));
         });
         true
     }
@@ -125,8 +128,10 @@ impl Engine {
             let (layers, tell, name) = (layers.clone(), self.tell.clone(), name.clone());
             let (era, requester) = (state.object.era(), Arc::clone(&self.parts.requester));
             tokio::spawn(async move {
-                let answer = poll(&layers, &read, &requester).await;
-                let _ = tell.send(Message::Polled(name, era, read, answer));
+                let trace = Trace::begin("poll", SystemTime::now(), None);
+                let answer = poll(&layers, &read, &requester, &trace).await;
+                trace.end();
+                let _ = tell.send(Message::Polled(name, era, read, answer, trace));
             });
         }
     }
