@@ -162,7 +162,7 @@ pub async fn sync(context: &Context, job: Job) -> Outcome {
     context.writer.metrics.sync(result, started.elapsed(), since.age());
     span.record("secretref.result", result.as_str());
     span.in_scope(|| tracing::debug!("sync ended"));
-    if outcome.problem.is_some() {
+    if outcome.problem.as_ref().is_some_and(|p| p.reason != Reason::Suspended) {
         span.record("otel.status_code", "ERROR");
     }
     drop(span);

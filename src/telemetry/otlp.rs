@@ -108,14 +108,17 @@ struct Collector {
 
 impl Collector {
     fn new(runtime: &Handle) -> Result<Self, String> {
-        let timeout = signal("TIMEOUT").and_then(|ms| ms.parse().ok()).map_or(Duration::from_secs(10), Duration::from_millis);
+        let timeout =
+            signal("TIMEOUT").and_then(|ms| ms.parse().ok()).map_or(Duration::from_secs(10), Duration::from_millis);
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("secretref/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .timeout(timeout);
         let plain = signal("ENDPOINT").is_some_and(|address| address.starts_with("http://"));
         if let Some(path) = signal("CERTIFICATE") {
-            let wrong = || "OTEL_EXPORTER_OTLP_CERTIFICATE names no readable file of PEM certificates: mount one there".to_owned();
+            let wrong = || {
+                "OTEL_EXPORTER_OTLP_CERTIFICATE names no readable file of PEM certificates: mount one there".to_owned()
+            };
             let pem = fs::read(path).map_err(|_| wrong())?;
             builder = builder.tls_certs_only(Certificate::from_pem_bundle(&pem).map_err(|_| wrong())?);
         } else if plain {

@@ -109,9 +109,11 @@ fn the_filter_is_obeyed_above_the_floor() {
 #[test]
 fn a_line_is_flat_and_says_what_is_around_it() {
     let text = logged(LogFormat::Json, "debug", || {
-        let _sync = tracing::info_span!("sync", trace_id = "4bf9", secretref.reference = "acme/db", otel.kind = "internal");
+        let _sync =
+            tracing::info_span!("sync", trace_id = "4bf9", secretref.reference = "acme/db", otel.kind = "internal");
         let _sync = _sync.entered();
-        let _access = tracing::debug_span!("access", secretref.store = "platform", secretref.result = tracing::field::Empty);
+        let _access =
+            tracing::debug_span!("access", secretref.store = "platform", secretref.result = tracing::field::Empty);
         _access.record("secretref.result", "denied");
         let _access = _access.entered();
         tracing::warn!(store = "named here", level = "no other", n = 3_u64, ok = true, "said {}", "so");
@@ -119,7 +121,10 @@ fn a_line_is_flat_and_says_what_is_around_it() {
     let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
     let mut names: Vec<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
     names.sort_unstable();
-    assert_eq!(names, ["level", "message", "n", "ok", "reference", "result", "store", "target", "timestamp", "trace_id"]);
+    assert_eq!(
+        names,
+        ["level", "message", "n", "ok", "reference", "result", "store", "target", "timestamp", "trace_id"]
+    );
     assert_eq!((&line["message"], &line["level"]), (&"said so".into(), &"WARN".into()));
     assert_eq!((&line["trace_id"], &line["reference"]), (&"4bf9".into(), &"acme/db".into()));
     assert_eq!((&line["store"], &line["result"]), (&"named here".into(), &"denied".into()));

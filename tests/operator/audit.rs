@@ -84,7 +84,9 @@ async fn every_way_an_access_ends_is_an_event() {
         assert_schema(&text[world.before.1..]);
         let events: Vec<Value> = text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
         let had = |(requester, path, result): &(String, String, String)| {
-            events.iter().any(|e| e["requester_id"] == **requester && e["secret_path"] == **path && e["result"] == **result)
+            events
+                .iter()
+                .any(|e| e["requester_id"] == **requester && e["secret_path"] == **path && e["result"] == **result)
         };
         match expected.iter().find(|e| !had(e)) {
             None => Ok(()),

@@ -6,10 +6,10 @@
 
 #[path = "../fakes/fault_proxy.rs"]
 mod fault_proxy;
-#[path = "../fakes/otlp.rs"]
-mod otlp;
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../fakes/otlp.rs"]
+mod otlp;
 
 mod adoption;
 mod audit;

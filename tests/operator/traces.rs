@@ -160,10 +160,7 @@ async fn a_collector_that_is_gone_is_told_and_holds_nothing_up() {
 async fn a_protocol_that_is_not_spoken_is_told() {
     let cluster = Cluster::connect().await;
     let own = cluster.namespace("untraced", "").await;
-    let variables = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317"),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
-    ];
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
     let operator = Operator::start_with(&own.name, &["--namespace", own.name.as_str()], &variables).await;
     assert!(operator.logs().contains("only http/protobuf is spoken here"), "{}", operator.logs());
     assert_eq!(operator.terminate().await, Some(0), "{}", operator.logs());

@@ -104,7 +104,9 @@ fn a_standby_says_nothing_that_only_a_leader_knows() {
     for gone in ["StoreUnavailable", "secretref_circuit_state{"] {
         assert!(!text.contains(gone), "{gone} in {text}");
     }
-    for zero in ["secretref_oldest_unsynced_seconds 0.0", "secretref_keys 0", r#"secretref_work_queue_depth{class="new"} 0"#] {
+    for zero in
+        ["secretref_oldest_unsynced_seconds 0.0", "secretref_keys 0", r#"secretref_work_queue_depth{class="new"} 0"#]
+    {
         assert!(text.lines().any(|l| l == zero), "{zero} is not in {text}");
     }
     assert!(text.contains(r#"result="success"} 1"#), "what it did is not undone");
@@ -131,7 +133,8 @@ fn the_documentation_names_every_metric() {
 #[test]
 fn alerts_and_dashboard_stand_on_metrics_that_are_there() {
     let text = filled().encode();
-    let there = |name: &str| text.lines().any(|l| l.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+    let there =
+        |name: &str| text.lines().any(|l| l.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
     let words = |text: &'static str| text.split(|c: char| !c.is_ascii_lowercase() && c != '_');
     for (file, text, at_least) in [
         ("alerts.yaml", include_str!("../../../charts/secretref/files/alerts.yaml"), 9),
