@@ -100,7 +100,8 @@ impl Team {
             for n in 0..REFERENCES {
                 let held = self.space.data(&format!("app-{n}")).await;
                 if held != Some(json!({ "KEY": self.value(round, n) })) {
-                    return Err(format!("app-{n} does not"));
+                    let reference = self.space.get("SecretReference", &format!("app-{n}")).await;
+                    return Err(format!("app-{n} does not: {held:?}, {}", reference.unwrap_or_default()["status"]));
                 }
             }
             Ok(())
