@@ -41,7 +41,8 @@ where
             let Some(text) = extensions.get::<FormattedFields<N>>() else { continue };
             let Ok(outer) = serde_json::from_str::<Map<String, Value>>(text) else { continue };
             for (name, value) in outer {
-                if name.starts_with("otel.") {
+                // Names that traces need; `reference` says it shorter.
+                if name.starts_with("otel.") || name.starts_with("k8s.") {
                     continue;
                 }
                 let name = name.strip_prefix(OURS).unwrap_or(&name).to_owned();

@@ -109,8 +109,12 @@ fn the_filter_is_obeyed_above_the_floor() {
 #[test]
 fn a_line_is_flat_and_says_what_is_around_it() {
     let text = logged(LogFormat::Json, "debug", || {
-        let _sync =
-            tracing::info_span!("sync", trace_id = "4bf9", secretref.reference = "acme/db", otel.kind = "internal");
+        let _sync = tracing::info_span!(
+            "sync",
+            trace_id = "4bf9",
+            secretref.reference = "acme/db",
+            k8s.namespace.name = "acme"
+        );
         let _sync = _sync.entered();
         let _access =
             tracing::debug_span!("access", secretref.store = "platform", secretref.result = tracing::field::Empty);

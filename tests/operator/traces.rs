@@ -146,10 +146,15 @@ async fn a_collector_that_is_gone_is_told_and_holds_nothing_up() {
     let line: Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&line["level"], &line["failures"]), (&json!("WARN"), &json!(1)));
     // What a sync says is found by its trace, or by its reference.
-    let logs = operator.logs();
-    let lines = logs.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
-    let ended = lines.filter(|l| l["message"] == "sync ended").find(|l| l["result"] == "StoreNotFound").expect(&logs);
-    assert_eq!(ended["reference"], format!("{}/orphan", own.name));
+    let reference = format!("{}/orphan", own.name);
+    let ended = wait_for("the log says that the sync ended", || async {
+        let logs = operator.logs();
+        let mut lines = logs.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
+        let ended = lines.find(|l| l["message"] == "sync ended" && l["reference"] == *reference);
+        ended.ok_or(logs)
+    })
+    .await;
+    assert_eq!(ended["result"], "StoreNotFound", "{ended}");
     assert_eq!(ended["trace_id"].as_str().map(str::len), Some(32), "{ended}");
     assert_eq!(operator.terminate().await, Some(0), "{}", operator.logs());
     own.done().await;
