@@ -44,6 +44,15 @@ pub enum LogError {
     Twice,
 }
 
+/// Writes logs alone, to standard error: for a command that ends by itself.
+///
+/// # Errors
+/// When the filter is not valid, or logging is set up already.
+pub fn init_logging(format: LogFormat, filter: &str) -> Result<(), LogError> {
+    let layer = layer(format, filter, io::stderr, io::stderr().is_terminal())?;
+    tracing_subscriber::registry().with(layer).try_init().map_err(|_| LogError::Twice)
+}
+
 /// Logs, and traces if the environment names a collector, until this is closed.
 #[must_use]
 pub struct Telemetry {
@@ -123,8 +132,26 @@ fn most(target: &str) -> LevelFilter {
     let crate_name = target.split("::").next().unwrap_or_default();
     match crate_name {
         "kube_client" if target == "kube_client" || target.starts_with("kube_client::client") => Level::ERROR.into(),
-        "kube" | "kube_client" | "kube_core" | "kube_runtime" | "hyper" | "hyper_util" | "hyper_rustls" | "reqwest"
-        | "h2" | "rustls" | "tokio_rustls" | "tower" | "tower_http" | "axum" | "minijinja" => Level::WARN.into(),
+        "kube"
+        | "kube_client"
+        | "kube_core"
+        | "kube_runtime"
+        | "hyper"
+        | "hyper_util"
+        | "hyper_rustls"
+        | "reqwest"
+        | "h2"
+        | "rustls"
+        | "tokio_rustls"
+        | "tower"
+        | "tower_http"
+        | "axum"
+        | "minijinja"
+        | "azure_core"
+        | "azure_identity"
+        | "azure_security_keyvault_secrets"
+        | "typespec"
+        | "typespec_client_core" => Level::WARN.into(),
         _ => LevelFilter::TRACE,
     }
 }

@@ -35,6 +35,11 @@ impl Environment {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// Every variable.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The stores that it names: `VAULT_ADDR`, `AZURE_KEY_VAULT_URL`, and for Infisical `INFISICAL_PROJECT_ID`.
     ///
     /// # Errors

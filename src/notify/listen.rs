@@ -119,7 +119,7 @@ impl Hooks {
 
     async fn record(&self, known: &Known, signature: Option<[u8; 32]>, changed: Vec<Changed>) -> Outcome {
         let now = since_epoch();
-        if signature.is_some_and(|s| lock(&self.seen).has(&s)) {
+        if signature.is_some_and(|s| lock(&self.seen).has(&s, now)) {
             return plain("replayed", StatusCode::ACCEPTED);
         }
         let within = lock(&self.rates).allow(&known.uid, changed.len(), now);

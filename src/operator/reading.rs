@@ -43,7 +43,8 @@ pub async fn resolve_from(
     }
 }
 
-async fn ask(layers: &Layers, read: &Read, access: &Access<'_>) -> Answer {
+/// One question to a store.
+pub(crate) async fn ask(layers: &Layers, read: &Read, access: &Access<'_>) -> Answer {
     match read {
         Read::Key(key, version) => match layers.get(key, version.as_deref(), access).await {
             Ok(Some(stored)) => Answer::Present(Some(stored)),

@@ -30,6 +30,8 @@ pub(crate) struct Reply {
     pub status: StatusCode,
     /// How long the server wants to be left alone.
     pub retry_after: Option<Duration>,
+    /// The headers.
+    pub headers: header::HeaderMap,
     /// The body.
     pub body: Zeroizing<Vec<u8>>,
 }
@@ -91,6 +93,11 @@ impl Http {
     /// Sends it and reads the whole answer. `what` starts the sentence of an error: `reading acme--db-password`.
     pub async fn send(&self, request: RequestBuilder, what: &impl fmt::Display) -> Result<Reply, StoreError> {
         pace::request().await;
+        self.exchange(request, what).await
+    }
+
+    /// [`Http::send`] for what does not go to the store, and has no turn to wait for: a login elsewhere.
+    pub async fn exchange(&self, request: RequestBuilder, what: &impl fmt::Display) -> Result<Reply, StoreError> {
         let (client, request) = request.build_split();
         let request = request.map_err(|e| no_answer(e, what))?;
         // Neither path nor query: a server may want in them what nobody else is to know.
@@ -116,8 +123,9 @@ impl Http {
             ));
         }
         let retry_after = retry_after(&response);
+        let headers = response.headers().clone();
         let body = read(&mut response, what).await?;
-        Ok(Reply { status, retry_after, body })
+        Ok(Reply { status, retry_after, headers, body })
     }
 }
 
@@ -158,7 +166,8 @@ fn no_answer(error: reqwest::Error, what: &impl fmt::Display) -> StoreError {
         source = e.source();
     }
     cause.truncate(cause.char_indices().nth(200).map_or(cause.len(), |(at, _)| at));
-    let message = if tls {
+    // Only a handshake: a broken connection names TLS, too.
+    let message = if tls && error.is_connect() {
         format!(
             "{what} failed: no TLS connection ({cause}): set the store's caBundle or caRef to the CA that signed the server's certificate, and check that the address has the name in it"
         )

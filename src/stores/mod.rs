@@ -16,6 +16,7 @@ use crate::{
     secret::SecretValue,
 };
 
+pub mod azure;
 mod body;
 pub mod credentials;
 pub(crate) mod http;
@@ -234,6 +235,9 @@ pub struct Connector {
 pub fn connect(provider: &Provider, with: Connector) -> Result<Arc<dyn Store>, StoreError> {
     let settings_error = |message: &str| StoreError::new(Failure::Misconfigured, message);
     match provider {
+        Provider { azure_key_vault: Some(settings), .. } => {
+            Ok(Arc::new(azure::KeyVault::new(settings, with.ca.as_deref(), with.credentials)?))
+        }
         Provider { vault: Some(settings), .. } => {
             Ok(Arc::new(vault::Vault::new(settings, with.ca.as_deref(), with.credentials, with.marks)?))
         }
@@ -252,7 +256,7 @@ pub fn connect(provider: &Provider, with: Connector) -> Result<Arc<dyn Store>, S
         other => Err(StoreError::new(
             Failure::NotReady,
             format!(
-                "this version does not speak {}: use vault, infisical or kubernetes",
+                "this version does not speak {}: use azureKeyVault, vault, infisical or kubernetes",
                 settings::provider_name(other)
             ),
         )),

@@ -49,6 +49,10 @@ fn no_filter_gets_below_the_floor() {
             tracing::debug!(target: "reqwest::connect", "CANARY");
             tracing::trace!(target: "h2::codec", "CANARY");
             tracing::debug!(target: "rustls::client", "CANARY");
+            tracing::info!(target: "typespec_client_core::http::policies::logging", "CANARY headers");
+            tracing::debug!(target: "azure_core::http::pager", "CANARY link");
+            tracing::trace!(target: "azure_identity::azure_cli_credential", "CANARY command");
+            tracing::debug!(target: "azure_security_keyvault_secrets::clients", "CANARY");
             tracing::error!(target: "kube_client::client", "kept");
             tracing::warn!(target: "rustls::client", "kept");
         });

@@ -6,6 +6,8 @@
 #![allow(dead_code, unused_imports, reason = "no test binary uses all of it")]
 
 pub mod infisical;
+pub mod key_vault;
 pub mod tls;
 
 pub use infisical::FakeInfisical;
+pub use key_vault::{FakeKeyVault, Role};

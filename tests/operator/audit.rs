@@ -1,30 +1,11 @@
 //! Audit events, as whoever collects them sees them: every one of the run keeps to docs/audit-event.schema.json.
 
-use std::sync::LazyLock;
-
-use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{plant, wait_for},
+    harness::{SCHEMA, assert_schema, plant, wait_for},
     world::{World, one},
 };
-
-static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
-    let schema: Value = serde_json::from_str(include_str!("../../docs/audit-event.schema.json")).unwrap();
-    jsonschema::options().should_validate_formats(true).build(&schema).unwrap()
-});
-
-/// Every line is an event as the schema has it. The last one may still be being written.
-#[track_caller]
-pub fn assert_schema(lines: &str) {
-    let whole = lines.rfind('\n').map_or("", |end| &lines[..end]);
-    for line in whole.lines() {
-        let event: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
-        let errors: Vec<String> = SCHEMA.iter_errors(&event).map(|e| format!("{}: {e}", e.instance_path())).collect();
-        assert!(errors.is_empty(), "{line}\n{}", errors.join("\n"));
-    }
-}
 
 #[test]
 fn the_schema_refuses_what_is_no_event() {
@@ -85,9 +66,11 @@ async fn every_way_an_access_ends_is_an_event() {
         assert_schema(&text[world.before.1..]);
         let events: Vec<Value> = text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
         let had = |(requester, path, result): &(String, String, String)| {
-            events
-                .iter()
-                .any(|e| (e["requester_id"] == **requester || result == "denied") && e["secret_path"] == **path && e["result"] == **result)
+            events.iter().any(|e| {
+                (e["requester_id"] == **requester || result == "denied")
+                    && e["secret_path"] == **path
+                    && e["result"] == **result
+            })
         };
         match expected.iter().find(|e| !had(e)) {
             None => Ok(()),

@@ -4,6 +4,8 @@
 //! OpenBao namespace of its own, and all run at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
 
+#[path = "../fakes/mod.rs"]
+mod fakes;
 #[path = "../fakes/fault_proxy.rs"]
 mod fault_proxy;
 #[path = "../harness/mod.rs"]
@@ -15,7 +17,10 @@ mod adoption;
 mod audit;
 mod conflicts;
 mod drift;
+mod explain;
 mod fallback;
+mod four;
+mod four_stores;
 mod health;
 mod kubernetes_store;
 mod leadership;
@@ -24,6 +29,7 @@ mod lifecycle;
 mod logins;
 mod notifications;
 mod outages;
+mod parity;
 mod refresh;
 mod refusals;
 mod resolution;

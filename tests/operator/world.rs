@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::{
-    audit::assert_schema,
-    harness::{Bao, CANARY, Cluster, Leaks, Operator, Space, condition, free_address, reason, unique, wait_for},
+    harness::{
+        Bao, CANARY, Cluster, Leaks, Operator, Space, assert_schema, condition, free_address, reason, unique, wait_for,
+    },
     otlp::FakeCollector,
 };
 

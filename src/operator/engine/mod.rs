@@ -280,6 +280,7 @@ impl Engine {
             tracing::info!(references = self.references.len(), stores = self.stores.len(), "leading");
             self.started = true;
             self.cycles_stale = true;
+            self.notices.start(Self::now().wall);
             let names: Vec<StoreName> = self.stores.keys().cloned().collect();
             for name in names {
                 self.open_store(&name);

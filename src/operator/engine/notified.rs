@@ -35,6 +35,11 @@ impl Notices {
         Self { hashes, heard: HashMap::new(), waiting: Ring::default(), looks: HashMap::new() }
     }
 
+    /// This replica leads from now on: on what is older the former leader has acted.
+    pub(super) fn start(&mut self, now: Duration) {
+        self.waiting.forget_old(now);
+    }
+
     /// Another replica leads now: it has heard the same.
     pub(super) fn stop(&mut self) {
         self.looks.clear();
@@ -129,8 +134,12 @@ impl Engine {
     /// An answer is about to be taken note of: whether it is one to a notification.
     pub(super) fn answers_news(&mut self, name: &StoreName, uid: &str, read: &Read, answer: &State) -> bool {
         let Some((_, looks)) = self.notices.looks.get_mut(name) else { return false };
-        let failed = matches!(answer, State::Failed(_));
-        let newer = !failed && self.table.state(uid, read).is_some_and(|before| before != answer);
+        let newer = match (self.table.state(uid, read), answer) {
+            (None, _) | (_, State::Failed(_)) => false,
+            // What is known may be what a list showed.
+            (Some(State::Present(before)), State::Present(now)) => before != now && !now.is_still(before),
+            (Some(before), now) => before != now,
+        };
         looks.answered(read, newer, *answer == State::Absent, Instant::now())
     }
 

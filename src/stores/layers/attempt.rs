@@ -202,9 +202,13 @@ impl Layers {
         let result = act(&mut watched.breaker, now);
         let circuit = watched.breaker.circuit(now);
         if circuit != watched.shown {
-            watched.shown = circuit;
+            let before = std::mem::replace(&mut watched.shown, circuit);
             self.lasting.metrics.circuit(&self.lasting.label, circuit);
             match circuit {
+                // Every probe of a store that is down opens it again.
+                Circuit::Open if before != Circuit::Closed => {
+                    tracing::debug!(store = %self.lasting.label, "still no answer")
+                }
                 Circuit::Open => {
                     tracing::warn!(store = %self.lasting.label, "store does not answer: left alone for a while")
                 }
