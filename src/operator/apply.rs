@@ -14,6 +14,7 @@ use kube::{
 use serde_json::json;
 use thiserror::Error;
 use tokio::sync::watch;
+use tracing::{Instrument, field::Empty};
 
 use super::{
     lease::Leadership,
@@ -125,7 +126,19 @@ impl Writer {
             return Err(ApiError::NotLeading);
         }
         let deadline = if reads { DEADLINE } else { WRITE_DEADLINE };
-        let result = match tokio::time::timeout(deadline, request).await {
+        let span = tracing::debug_span!(
+            "apiserver request",
+            otel.name = %format_args!("{verb} {kind}"),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            http.request.method = method(verb),
+            http.response.status_code = Empty,
+            secretref.verb = verb,
+            secretref.kind = kind,
+            secretref.result = Empty,
+            "error.type" = Empty,
+        );
+        let result = match tokio::time::timeout(deadline, request).instrument(span.clone()).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(kube::Error::Api(status))) => Err(ApiError::Refused(status)),
             Ok(Err(_)) => Err(ApiError::Transport),
@@ -138,6 +151,13 @@ impl Writer {
             Err(_) => "failed",
         };
         self.metrics.apiserver_request(verb, kind, counted);
+        span.record("secretref.result", counted);
+        if let Err(error) = &result {
+            span.record("otel.status_code", "ERROR").record("error.type", counted);
+            if let Some(code) = error.code() {
+                span.record("http.response.status_code", code);
+            }
+        }
         result
     }
 
@@ -366,6 +386,17 @@ impl Writer {
             .call_again("patch", "secretreferences/status", || api.patch_status(&reference.key.name, &params, &patch))
             .await?;
         Ok(Some(super::model::version(&object.metadata)))
+    }
+}
+
+/// The HTTP method of a verb of the API server.
+const fn method(verb: &str) -> &'static str {
+    match verb.as_bytes() {
+        b"create" => "POST",
+        b"update" => "PUT",
+        b"patch" => "PATCH",
+        b"delete" => "DELETE",
+        _ => "GET",
     }
 }
 

@@ -33,6 +33,7 @@ use crate::{
     notify::{RINGS_LABEL, Ring},
     refresh::State,
     resolve::Read,
+    telemetry::Trace,
 };
 
 /// Objects in one page of a list.
@@ -70,9 +71,9 @@ pub enum Message {
     /// What one replica, or the console, was notified of.
     Notified(Seen<Arc<str>, Ring>),
     /// A poll came back.
-    Polled(StoreName, keeper::Era, Read, Option<State>),
+    Polled(StoreName, keeper::Era, Read, Option<State>, Trace),
     /// A list of changes came back, for the keys that were due.
-    Surveyed(StoreName, keeper::Era, Vec<Read>, engine::Survey),
+    Surveyed(StoreName, keeper::Era, Vec<Read>, engine::Survey, Trace),
     /// A sync came back.
     Synced(Box<Outcome>),
     /// A patch of a status that follows the store came back.

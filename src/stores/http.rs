@@ -6,6 +6,7 @@
 use std::{error::Error as _, fmt, time::Duration};
 
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url, header, redirect};
+use tracing::{Instrument, field::Empty};
 use zeroize::Zeroizing;
 
 use super::{
@@ -107,7 +108,22 @@ impl Http {
 
     /// [`Http::send`] for what does not go to the store, and has no turn to wait for: a login elsewhere.
     pub async fn exchange(&self, request: RequestBuilder, what: &impl fmt::Display) -> Result<Reply, StoreError> {
-        whole(request.send().await.map_err(|e| no_answer(e, what))?, what).await
+        let (client, request) = request.build_split();
+        let request = request.map_err(|e| no_answer(e, what))?;
+        // Neither path nor query: a server may want in them what nobody else is to know.
+        let span = tracing::debug_span!(
+            "http",
+            otel.name = %request.method(),
+            otel.kind = "client",
+            http.request.method = %request.method(),
+            http.response.status_code = Empty,
+            server.address = request.url().host_str(),
+            server.port = request.url().port_or_known_default(),
+        );
+        let response = client.execute(request).instrument(span.clone()).await.map_err(|e| no_answer(e, what))?;
+        span.record("http.response.status_code", response.status().as_u16());
+        drop(span);
+        whole(response, what).await
     }
 
     /// [`Http::send`] for what is answered for as long as it lasts. Who reads it has to notice silence.

@@ -106,12 +106,36 @@ fn the_filter_is_obeyed_above_the_floor() {
         (&line["message"], &line["store"], &line["level"]),
         (&"heard".into(), &"platform".into(), &"INFO".into())
     );
-    assert!(matches!(init_logging(LogFormat::Text, "a=b=c"), Err(LogError::Filter(_))));
+    let wrong = layer::<tracing_subscriber::Registry, _>(LogFormat::Text, "a=b=c", io::stderr, false);
+    assert!(matches!(wrong, Err(LogError::Filter(_))));
 }
 
 #[test]
-fn trace_ids_are_32_hex_digits() {
-    let (a, b) = (trace_id(), trace_id());
-    assert_ne!(a, b);
-    assert!([a, b].iter().all(|id| id.len() == 32 && id.bytes().all(|c| c.is_ascii_hexdigit())));
+fn a_line_is_flat_and_says_what_is_around_it() {
+    let text = logged(LogFormat::Json, "debug", || {
+        let _sync = tracing::info_span!(
+            "sync",
+            trace_id = "4bf9",
+            secretref.reference = "acme/db",
+            k8s.namespace.name = "acme"
+        );
+        let _sync = _sync.entered();
+        let _access =
+            tracing::debug_span!("access", secretref.store = "platform", secretref.result = tracing::field::Empty);
+        _access.record("secretref.result", "denied");
+        let _access = _access.entered();
+        tracing::warn!(store = "named here", level = "no other", n = 3_u64, ok = true, "said {}", "so");
+    });
+    let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+    let mut names: Vec<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        ["level", "message", "n", "ok", "reference", "result", "store", "target", "timestamp", "trace_id"]
+    );
+    assert_eq!((&line["message"], &line["level"]), (&"said so".into(), &"WARN".into()));
+    assert_eq!((&line["trace_id"], &line["reference"]), (&"4bf9".into(), &"acme/db".into()));
+    assert_eq!((&line["store"], &line["result"]), (&"named here".into(), &"denied".into()));
+    assert!(line["timestamp"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+    assert!(text.starts_with("{\"timestamp\":"), "{text}");
 }

@@ -11,6 +11,8 @@ mod fault_proxy;
 mod four;
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../fakes/otlp.rs"]
+mod otlp;
 mod restart;
 #[path = "../operator/world.rs"]
 mod world;

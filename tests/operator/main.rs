@@ -10,8 +10,11 @@ mod fakes;
 mod fault_proxy;
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../fakes/otlp.rs"]
+mod otlp;
 
 mod adoption;
+mod audit;
 mod conflicts;
 mod drift;
 mod explain;
@@ -32,5 +35,6 @@ mod refusals;
 mod resolution;
 mod streams;
 mod tenancy;
+mod traces;
 mod values;
 mod world;

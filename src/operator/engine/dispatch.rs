@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Engine, HEARTBEAT, WORKERS, WORKERS_PER_STORE};
+use super::{Cause, Engine, HEARTBEAT, WORKERS, WORKERS_PER_STORE};
 use crate::{
     api::CreationPolicy,
     operator::{
@@ -160,6 +160,8 @@ impl Engine {
         // Told by a poll, it is believed; told to try again, it tries.
         let fresh = tracked.fresh | (tracked.ask && !failing.is_empty());
         let repair = tracked.repair;
+        let cause = if take { tracked.cause.take() } else { None };
+        let cause = cause.map_or_else(|| Cause::now("store health"), |cause| *cause);
         if take {
             (tracked.fresh, tracked.ask, tracked.repair) = (false, false, false);
         }
@@ -178,6 +180,7 @@ impl Engine {
             resolved_before,
             confirmed_absent,
             repair,
+            cause,
         })
     }
 

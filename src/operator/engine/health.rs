@@ -224,7 +224,7 @@ impl Engine {
         if reason(&old) != reason(&new) {
             let about = about(name, &state.object.uid);
             let note = state.health.message.clone();
-            let events = &self.parts.context.events;
+            let events = self.parts.context.events.within(&self.cause.trace());
             match (ready, reason(&old)) {
                 (true, _) => events.normal(about, state.health.reason.as_str(), note),
                 (false, _) => events.warning(about, state.health.reason.as_str(), note),

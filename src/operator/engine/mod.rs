@@ -3,6 +3,7 @@
 
 mod adopt;
 mod binding;
+mod cause;
 mod dispatch;
 mod health;
 mod notified;
@@ -13,6 +14,7 @@ mod stores;
 
 use binding::Known;
 pub use binding::Live;
+pub use cause::Cause;
 use notified::Notices;
 pub use polls::Survey;
 
@@ -109,6 +111,8 @@ pub struct Engine {
     credential_secrets: HashSet<ObjectKey>,
     last_follow: Instant,
     last_report: Instant,
+    /// What is being handled.
+    cause: Cause,
 }
 
 /// Where a reference stands.
@@ -130,6 +134,8 @@ struct Tracked {
     standing: Standing,
     running: bool,
     again: Option<Class>,
+    /// What the next sync comes of.
+    cause: Option<Box<Cause>>,
     fresh: bool,
     /// Keys that are known to fail are asked all the same.
     ask: bool,
@@ -219,6 +225,7 @@ impl Engine {
             credential_secrets: HashSet::new(),
             last_follow: now,
             last_report: now,
+            cause: Cause::now("start"),
         }
     }
 
@@ -239,10 +246,13 @@ impl Engine {
                 Ok(()) = stop.changed() => {}
             }
             for message in drained.drain(..) {
+                self.cause = Cause::of(&message);
                 self.handle(message);
             }
             self.parts.health.beat();
+            self.cause = Cause::now("leadership");
             self.lead_or_not(*stop.borrow());
+            self.cause = Cause::now("timer");
             self.tick();
         }
     }
@@ -256,8 +266,8 @@ impl Engine {
             Message::Store(seen) => self.store(seen),
             Message::Keeper(name, era, news) => self.keeper(&name, &era, news),
             Message::StoreStatus(name, era, written) => self.store_status_written(&name, &era, written),
-            Message::Polled(name, era, read, state) => self.polled(&name, &era, &read, state),
-            Message::Surveyed(name, era, reads, marks) => self.surveyed(&name, &era, reads, marks),
+            Message::Polled(name, era, read, state, _) => self.polled(&name, &era, &read, state),
+            Message::Surveyed(name, era, reads, marks, _) => self.surveyed(&name, &era, reads, marks),
             Message::Notified(seen) => self.notified(seen),
             Message::Synced(outcome) => self.synced(*outcome),
             Message::Followed(outcome) => self.followed(*outcome),
@@ -297,6 +307,7 @@ impl Engine {
 
     fn stop_work(&mut self) {
         self.started = false;
+        self.parts.metrics.stand_by(Class::ALL.map(Class::as_str));
         self.queue.clear();
         self.timers.clear();
         self.follows.clear();
@@ -322,6 +333,8 @@ impl Engine {
         if tracked.model.deleting || self.namespaces.get(&key.namespace).is_some_and(|n| n.seen.terminating) {
             return;
         }
+        // What woke it first is what the wait is counted from.
+        tracked.cause.get_or_insert_with(|| Box::new(self.cause.clone()));
         if tracked.running {
             tracked.again = Some(tracked.again.map_or(class, |c| c.min(class)));
         } else {

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{Engine, StoreState};
@@ -19,6 +19,7 @@ use crate::{
     refresh::{Compared, Now, State},
     resolve::Read,
     stores::{ChangeToken, Failure, StoreError},
+    telemetry::Trace,
 };
 
 /// Marks of what a store lists; `None`: it lists none that would help.
@@ -65,8 +66,10 @@ impl Engine {
         let (tell, name, era) = (self.tell.clone(), name.clone(), state.object.era());
         let requester = self.parts.requester.clone();
         tokio::spawn(async move {
-            let marks = survey(&layers, &keys, &requester).await;
-            let _ = tell.send(Message::Surveyed(name, era, keys, marks));
+            let trace = Trace::begin("poll", SystemTime::now(), None);
+            let marks = survey(&layers, &keys, &requester, &trace).await;
+            trace.end();
+            let _ = tell.send(Message::Surveyed(name, era, keys, marks, trace));
         });
         true
     }
@@ -145,8 +148,10 @@ impl Engine {
             let (layers, tell, name) = (layers.clone(), self.tell.clone(), name.clone());
             let (era, requester) = (state.object.era(), Arc::clone(&self.parts.requester));
             tokio::spawn(async move {
-                let answer = poll(&layers, &read, &requester).await;
-                let _ = tell.send(Message::Polled(name, era, read, answer));
+                let trace = Trace::begin("poll", SystemTime::now(), None);
+                let answer = poll(&layers, &read, &requester, &trace).await;
+                trace.end();
+                let _ = tell.send(Message::Polled(name, era, read, answer, trace));
             });
         }
     }

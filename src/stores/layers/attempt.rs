@@ -6,6 +6,7 @@ use std::{
 };
 
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{Instrument, field::Empty};
 
 use super::{
     super::{
@@ -58,7 +59,31 @@ pub(super) struct Attempt {
 }
 
 impl Layers {
+    /// One attempt, as one span of a trace: with the wait for its turn.
     pub(super) async fn attempt<T>(
+        &self,
+        attempt: &Attempt,
+        result: impl FnOnce(&T) -> &'static str,
+        ask: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let span = tracing::debug_span!(
+            "store request",
+            otel.name = %format_args!("{} {}", attempt.operation, self.lasting.identity.provider),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            "error.type" = Empty,
+            secretref.store = %self.lasting.label,
+            secretref.provider = self.lasting.identity.provider,
+            secretref.operation = attempt.operation,
+        );
+        let answer = self.try_once(attempt, result, ask).instrument(span.clone()).await;
+        if let Err(error) = &answer {
+            span.record("otel.status_code", "ERROR").record("error.type", name(error.failure));
+        }
+        answer
+    }
+
+    async fn try_once<T>(
         &self,
         attempt: &Attempt,
         result: impl FnOnce(&T) -> &'static str,

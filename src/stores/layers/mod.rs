@@ -224,8 +224,9 @@ impl Layers {
     /// The delivery. What the operator asks for itself is delivered to nobody.
     async fn ask(&self, request: Request, access: &Access<'_>) -> Result<Answer, StoreError> {
         let span = tracing::debug_span!(
-            "access", trace_id = access.trace_id, requester = access.requester, store = %self.lasting.label,
-            operation = request.name(),
+            "access", trace_id = access.trace_id, secretref.requester = access.requester,
+            secretref.store = %self.lasting.label, secretref.provider = self.lasting.identity.provider,
+            secretref.operation = request.name(), secretref.key = %request.path(),
         );
         let delivery = (access.requester != &*self.lasting.operator)
             .then(|| self.lasting.event(request.operation(), &request.path(), access.requester, access.trace_id));

@@ -1,0 +1,173 @@
+//! Traces: one from the watch event to the write of the Secret, with the same id in the log, the audit events and the
+//! Kubernetes Event. World::done looks for planted values in the spans of every test.
+
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{Cluster, Operator, free_address, plant, wait_for},
+    otlp::Span,
+    world::{COLLECTOR, World, one},
+};
+
+/// Waits until all of these spans of one trace have come.
+async fn until_spans(trace_id: &str, names: &[&str]) -> Vec<Span> {
+    wait_for(&format!("spans {names:?} in trace {trace_id}"), || async {
+        let spans = COLLECTOR.trace(trace_id);
+        let missing: Vec<_> = names.iter().filter(|n| !spans.iter().any(|s| s.name == **n)).collect();
+        if missing.is_empty() { Ok(spans) } else { Err(format!("no {missing:?} in {spans:#?}")) }
+    })
+    .await
+}
+
+fn span<'a>(spans: &'a [Span], name: &str) -> &'a Span {
+    spans.iter().find(|s| s.name == name).unwrap_or_else(|| panic!("no {name} in {spans:#?}"))
+}
+
+/// The trace ids in the audit events of a reference's deliveries.
+fn audited(world: &World, reference: &str) -> Vec<String> {
+    let requester = format!("SecretReference/{}/{reference}", world.acme.name);
+    let events = world.operator.audit();
+    let events = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mine = events.filter(|e| e["requester_id"] == *requester);
+    mine.map(|e| e["trace_id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn one_trace_leads_from_the_watch_event_to_the_write_of_the_secret() {
+    let world = World::new().await;
+    let value = plant("traced");
+    world.bao.put("acme--key", json!({ "value": value })).await;
+    let reference = world.reference("traced", one("KEY", "key")).await;
+    world.acme.until_data("traced", &json!({ "KEY": value })).await;
+    world.acme.until_event("SecretReference", "traced", "Synced").await;
+
+    let events = world.cluster.list("Event", Some(&world.acme.name)).await;
+    let told = events.iter().find(|e| e["regarding"]["uid"] == reference["metadata"]["uid"]).unwrap();
+    let id = told["metadata"]["annotations"]["secretref.dev/trace-id"].as_str().expect("the annotation").to_owned();
+    assert!(audited(&world, "traced").contains(&id), "the delivery has another trace id than the Event's {id}");
+
+    let names = ["watch SecretReference", "sync", "access", "get vault", "GET", "patch secrets"];
+    let spans = until_spans(&id, &[&names[..], &["patch secretreferences/status"]].concat()).await;
+    // Each within the one before: from the event over the read of the store, and from the sync to the write.
+    let within = |inner: &str, outer: &str| {
+        let (inner, outer) = (span(&spans, inner), span(&spans, outer));
+        assert_eq!(inner.parent, outer.id, "{inner:?} in {outer:?}");
+        assert!(inner.begin >= outer.begin, "{inner:?} in {outer:?}");
+    };
+    let first = span(&spans, "watch SecretReference");
+    assert_eq!(first.parent, "", "{first:?}");
+    for (inner, outer) in [("sync", names[0]), ("access", "sync"), ("get vault", "access"), ("GET", "get vault")] {
+        within(inner, outer);
+    }
+    for write in ["patch secrets", "patch secretreferences/status"] {
+        within(write, "sync");
+        assert_eq!(span(&spans, write).kind, 3, "a client's");
+    }
+    let (read, write) = (span(&spans, "get vault"), span(&spans, "patch secrets"));
+    assert!(read.end <= write.begin, "what is written was read before");
+    assert!(spans.iter().all(|s| s.end <= first.end && !s.failed), "{spans:#?}");
+
+    let attribute = |name: &str, key: &str| span(&spans, name).attributes.get(key).cloned().unwrap_or_default();
+    assert_eq!(attribute("sync", "k8s.namespace.name"), world.acme.name);
+    assert_eq!(attribute("sync", "secretref.reference"), format!("{}/traced", world.acme.name));
+    assert_eq!(attribute("sync", "secretref.result"), "Synced");
+    assert_eq!(attribute("access", "secretref.key"), "acme--key");
+    assert_eq!(attribute("get vault", "secretref.store"), world.store);
+    assert_eq!(attribute("GET", "http.request.method"), "GET");
+    assert_eq!(attribute("GET", "http.response.status_code"), "200");
+    assert_eq!(attribute("GET", "server.address"), "127.0.0.1");
+    assert_eq!(first.resource.get("service.name").map(String::as_str), Some("secretref"));
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_change_in_the_store_is_one_trace_with_the_poll_that_saw_it() {
+    let world = World::new().await;
+    let (old, new) = (plant("old"), plant("new"));
+    world.bao.put("acme--key", json!({ "value": old })).await;
+    world.reference("polled", one("KEY", "key")).await;
+    world.acme.until_data("polled", &json!({ "KEY": old })).await;
+    world.bao.put("acme--key", json!({ "value": new })).await;
+    world.acme.until_data("polled", &json!({ "KEY": new })).await;
+    let spans = wait_for("the trace of a poll with a write", || async {
+        let own = |s: &Span| s.attributes.get("secretref.reference") == Some(&format!("{}/polled", world.acme.name));
+        let syncs: Vec<Span> = COLLECTOR.spans().into_iter().filter(own).collect();
+        let traces = syncs.iter().map(|s| COLLECTOR.trace(&s.trace_id));
+        let has = |spans: &[Span], name: &str| spans.iter().any(|s| s.name == name);
+        let found = traces.into_iter().find(|t| has(t, "poll") && has(t, "change") && has(t, "patch secrets"));
+        found.ok_or_else(|| format!("{syncs:?}"))
+    })
+    .await;
+    let begins: Vec<&Span> = spans.iter().filter(|s| s.parent.is_empty()).collect();
+    assert_eq!(begins.len(), 1, "one trace has one beginning: {spans:#?}");
+    assert_eq!(begins[0].name, "poll");
+    assert!(audited(&world, "polled").contains(&begins[0].trace_id), "the delivery is in it");
+    world.done().await;
+}
+
+#[tokio::test]
+async fn a_failure_is_in_the_trace() {
+    let world = World::new().await;
+    world.home.secret("token", &json!({ "token": world.bao.token(&[]).await })).await;
+    world.reference("denied", one("KEY", "denied")).await;
+    world.acme.until_reason("denied", "PermissionDenied").await;
+    let failed = wait_for("a span that failed", || async {
+        let own = format!("{}/denied", world.acme.name);
+        let spans = COLLECTOR.spans();
+        let syncs = spans.iter().filter(|s| s.attributes.get("secretref.reference") == Some(&own));
+        let mut failed = syncs.filter(|s| s.failed && s.attributes["secretref.result"] == "PermissionDenied");
+        failed.next().cloned().ok_or_else(|| format!("{} spans", spans.len()))
+    })
+    .await;
+    let spans = until_spans(&failed.trace_id, &["sync"]).await;
+    assert!(spans.iter().any(|s| s.id == failed.id));
+    world.done().await;
+}
+
+/// The collector is no part of what the operator needs: a dead one costs spans, and a line in the log.
+#[tokio::test]
+async fn a_collector_that_is_gone_is_told_and_holds_nothing_up() {
+    let cluster = Cluster::connect().await;
+    let own = cluster.namespace("untraced", "").await;
+    let nobody = format!("http://{}", free_address());
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", nobody.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "100")];
+    let args = ["--namespace", own.name.as_str(), "--log-format", "json", "--log-filter", "secretref=debug"];
+    let operator = Operator::start_with(&own.name, &args, &variables).await;
+    let mut spec = one("KEY", "key");
+    spec["storeRef"] = json!({ "name": "no-such-store" });
+    own.reference("orphan", &spec).await;
+    own.until_reason("orphan", "StoreNotFound").await;
+    let line = wait_for("the log says so", || async {
+        let logs = operator.logs();
+        let line = logs.lines().find(|l| l.contains("spans could not be sent"));
+        line.map(str::to_owned).ok_or(logs)
+    })
+    .await;
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["level"], &line["failures"]), (&json!("WARN"), &json!(1)));
+    // What a sync says is found by its trace, or by its reference.
+    let reference = format!("{}/orphan", own.name);
+    let ended = wait_for("the log says that the sync ended", || async {
+        let logs = operator.logs();
+        let mut lines = logs.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
+        let ended = lines.find(|l| l["message"] == "sync ended" && l["reference"] == *reference);
+        ended.ok_or(logs)
+    })
+    .await;
+    assert_eq!(ended["result"], "StoreNotFound", "{ended}");
+    assert_eq!(ended["trace_id"].as_str().map(str::len), Some(32), "{ended}");
+    assert_eq!(operator.terminate().await, Some(0), "{}", operator.logs());
+    own.done().await;
+}
+
+/// What cannot be followed in the environment costs the traces alone, and is told with what to set instead.
+#[tokio::test]
+async fn a_protocol_that_is_not_spoken_is_told() {
+    let cluster = Cluster::connect().await;
+    let own = cluster.namespace("untraced", "").await;
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
+    let operator = Operator::start_with(&own.name, &["--namespace", own.name.as_str()], &variables).await;
+    assert!(operator.logs().contains("only http/protobuf is spoken here"), "{}", operator.logs());
+    assert_eq!(operator.terminate().await, Some(0), "{}", operator.logs());
+    own.done().await;
+}
