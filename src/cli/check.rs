@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Exit, NO, STORE, common::Common, common::runtime};
+use super::{Exit, NO, STORE, question::Question, question::runtime};
 use crate::{
     manifest::{self, Document},
     naming::Org,
@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(value_name = "FILE")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
-    common: Common,
+    question: Question,
     /// How to print: for people, as annotations of a pull request, or as JSON
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
@@ -62,7 +62,7 @@ struct Line {
 
 /// Judges every file.
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let files: Vec<&PathBuf> = args.paths.iter().chain(&args.common.files).collect();
+    let files: Vec<&PathBuf> = args.paths.iter().chain(&args.question.files).collect();
     if files.is_empty() {
         return Err(Exit::usage("no file: name one"));
     }
@@ -118,8 +118,8 @@ fn judge(args: &Args, file: &str, text: &str, lines: &mut Vec<Line>) -> Result<u
         Ok(configurations) => {
             let documents: Vec<&Document> =
                 ours.iter().filter(|d| plain(d) || d.kind() == "SecretReference").copied().collect();
-            let org = args.common.org(&configurations).ok();
-            let resolver = args.common.resolver(configurations)?;
+            let org = args.question.org(&configurations).ok();
+            let resolver = args.question.resolver(configurations)?;
             for (configuration, document) in resolver.configurations().iter().zip(documents) {
                 resolution(args, file, &resolver, configuration, document, org.as_ref(), lines)?;
             }
@@ -146,7 +146,7 @@ fn resolution(
             ..error_line(file, document.line_of("spec.data"), "spec.data", message)
         });
     }
-    let answer = match (org, &args.common.org) {
+    let answer = match (org, &args.question.org) {
         (Some(org), Some(_)) => runtime()?.block_on(async { resolver.resolve(org, configuration).await.map(|_| ()) }),
         _ => resolver.inspect(org, configuration),
     };

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Exit, NO,
-    common::{Common, runtime},
+    question::{Question, runtime},
 };
 use crate::resolver::{Configuration, ResolveError, Trace};
 
@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(value_name = "NAMESPACE/NAME", conflicts_with = "files")]
     reference: Option<String>,
     #[command(flatten)]
-    common: Common,
+    question: Question,
     /// How to print
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
@@ -45,9 +45,9 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         };
         return runtime()?.block_on(cluster::explain(namespace, name, args.output == Output::Json));
     }
-    let configurations = args.common.configurations()?;
-    let org = args.common.org(&configurations)?;
-    let resolver = args.common.resolver(configurations)?;
+    let configurations = args.question.configurations()?;
+    let org = args.question.org(&configurations)?;
+    let resolver = args.question.resolver(configurations)?;
     let traces = runtime()?.block_on(async {
         let mut traces = Vec::new();
         for configuration in resolver.configurations() {

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Exit, NO,
-    common::{Common, runtime},
+    question::{Question, runtime},
 };
 use crate::resolver::Configuration;
 
@@ -24,7 +24,7 @@ pub struct Args {
     /// The key of a configuration, or a bare secret name
     key: String,
     #[command(flatten)]
-    common: Common,
+    question: Question,
     /// Show a secret on a terminal
     #[arg(long)]
     reveal: bool,
@@ -32,17 +32,17 @@ pub struct Args {
 
 /// Prints it.
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let mut common = args.common.clone();
-    if common.files.is_empty() {
+    let mut question = args.question.clone();
+    if question.files.is_empty() {
         let usual = ["secretref.yaml", "config.yaml"].map(Path::new);
-        common.files.extend(usual.into_iter().filter(|file| file.is_file()).map(Path::to_owned));
+        question.files.extend(usual.into_iter().filter(|file| file.is_file()).map(Path::to_owned));
     }
-    let configurations = match &*common.files {
+    let configurations = match &*question.files {
         [] => vec![Configuration::bare(&args.key)],
-        _ => common.configurations()?,
+        _ => question.configurations()?,
     };
-    let org = common.org(&configurations)?;
-    let resolver = common.resolver(configurations)?;
+    let org = question.org(&configurations)?;
+    let resolver = question.resolver(configurations)?;
     let value = runtime()?.block_on(resolver.get_config(&org, &args.key))?;
     let mut out = std::io::stdout().lock();
     let terminal = out.is_terminal();

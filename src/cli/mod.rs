@@ -1,7 +1,6 @@
 //! The command line: one file for each subcommand.
 
 mod check;
-mod common;
 mod completion;
 mod crds;
 mod explain;
@@ -10,6 +9,7 @@ mod init;
 mod masks;
 mod operator;
 mod podspec;
+mod question;
 mod render;
 mod run;
 mod scan;

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::{
     Exit, NO,
-    common::{Common, runtime},
     masks::{self, Spelling},
+    question::{Question, runtime},
 };
 use crate::{
     api::SecretReference,
@@ -27,7 +27,7 @@ Examples:\n  secretref render --org acme -f payments.yaml\n  \
 secretref render --org acme -f payments.yaml --format dotenv --reveal > .env.resolved")]
 pub struct Args {
     #[command(flatten)]
-    common: Common,
+    question: Question,
     /// yaml: the Secret; env: for a shell; json: a map; dotenv: a .env file
     #[arg(long, value_enum, default_value = "yaml")]
     format: Format,
@@ -46,9 +46,9 @@ enum Format {
 
 /// Prints it.
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let configurations = args.common.configurations()?;
-    let org = args.common.org(&configurations)?;
-    let resolver = args.common.resolver(configurations)?;
+    let configurations = args.question.configurations()?;
+    let org = args.question.org(&configurations)?;
+    let resolver = args.question.resolver(configurations)?;
     let resolutions = runtime()?.block_on(async {
         let mut out = Vec::new();
         for configuration in resolver.configurations() {

@@ -3,9 +3,8 @@
 use std::{collections::BTreeMap, error::Error, ffi::OsString, process::ExitCode};
 
 use super::{
-    Exit,
-    common::{Common, runtime},
-    complain,
+    Exit, complain,
+    question::{Question, runtime},
 };
 use crate::secret::SecretValue;
 
@@ -26,7 +25,7 @@ asked; 126 the command cannot be started; 127 there is no such command."
 )]
 pub struct Args {
     #[command(flatten)]
-    common: Common,
+    question: Question,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -34,17 +33,17 @@ pub struct Args {
 
 /// Becomes the command.
 pub fn run(args: &Args) -> ExitCode {
-    let code = match resolve(&args.common).and_then(|values| start(&args.command, &values)) {
+    let code = match resolve(&args.question).and_then(|values| start(&args.command, &values)) {
         Ok(code) => code,
         Err(error) => complain(&*error),
     };
     ExitCode::from(code)
 }
 
-fn resolve(common: &Common) -> Result<BTreeMap<String, SecretValue>, Box<dyn Error>> {
-    let configurations = common.configurations()?;
-    let org = common.org(&configurations)?;
-    let resolver = common.resolver(configurations)?;
+fn resolve(question: &Question) -> Result<BTreeMap<String, SecretValue>, Box<dyn Error>> {
+    let configurations = question.configurations()?;
+    let org = question.org(&configurations)?;
+    let resolver = question.resolver(configurations)?;
     runtime()?.block_on(async {
         let mut values = BTreeMap::new();
         for configuration in resolver.configurations() {

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     Exit, NO,
-    common::{Common, runtime},
+    question::{Question, runtime},
     say,
 };
 use crate::{resolver::ResolveError, secret::SecretValue};
@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
-    common: Common,
+    question: Question,
 }
 
 /// Shorter ones are found everywhere.
@@ -40,9 +40,9 @@ const SHORTEST: usize = 4;
 
 /// Prints what is found; fails if anything is.
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let configurations = args.common.configurations()?;
-    let org = args.common.org(&configurations)?;
-    let resolver = args.common.resolver(configurations)?;
+    let configurations = args.question.configurations()?;
+    let org = args.question.org(&configurations)?;
+    let resolver = args.question.resolver(configurations)?;
     let secrets = runtime()?.block_on(async {
         let mut secrets: BTreeMap<String, SecretValue> = BTreeMap::new();
         for configuration in resolver.configurations() {

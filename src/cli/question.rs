@@ -1,4 +1,4 @@
-//! What the commands that resolve have in common.
+//! What is asked: for whom, from which files, and where values and stores come from.
 
 use std::{error::Error, path::PathBuf, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
 
 /// Where configurations, values and stores come from
 #[derive(Clone, Debug, clap::Args)]
-pub struct Common {
+pub struct Question {
     /// The organisation [default: spec.org of the files]
     #[arg(long, env = "SECRETREF_ORG", value_name = "ORG")]
     pub org: Option<String>,
@@ -42,7 +42,7 @@ pub struct Common {
     pub target_types: Vec<String>,
 }
 
-impl Common {
+impl Question {
     /// All configurations of the files.
     pub fn configurations(&self) -> Result<Vec<Configuration>, Box<dyn Error>> {
         if self.files.is_empty() {
