@@ -304,7 +304,7 @@ mod tests {
     async fn only_credentials_make_a_long_pause() {
         let mut state = State::default();
         let service_accounts = (0..9).map(|_| rejected(&mut state, false, Failure::Unauthenticated)).max();
-        assert_eq!(service_accounts, Some(Duration::from_secs(30)));
+        assert_eq!(service_accounts, Some(Duration::from_secs(20)));
         assert_eq!(rejected(&mut State::default(), true, Failure::Unavailable), Duration::ZERO);
         assert_eq!(rejected(&mut State::default(), true, Failure::NotReady), Duration::from_secs(5));
     }
