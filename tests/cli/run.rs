@@ -27,8 +27,10 @@ fn args<'a>(command: &[&'a str]) -> Vec<&'a str> {
 }
 
 fn start(laptop: &Laptop, command: &[&str]) -> (Child, BufReader<std::process::ChildStdout>) {
+    // Where tests run in the background, Ctrl-C is ignored, and a shell cannot trap what was ignored when it began.
+    let begin = [&["--default-signal=INT,TERM", BINARY], &args(command)[..]].concat();
     let mut child =
-        laptop.command(BINARY, &args(command)).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        laptop.command("/usr/bin/env", &begin).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let out = BufReader::new(child.stdout.take().unwrap());
     (child, out)
 }
