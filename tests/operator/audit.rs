@@ -48,8 +48,18 @@ async fn every_way_an_access_ends_is_an_event() {
     world.acme.until_reason("there", "Synced").await;
     world.reference("missing", one("KEY", "missing")).await;
     world.acme.until_reason("missing", "SecretNotFound").await;
-    world.home.secret("token", &json!({ "token": world.bao.token(&[]).await })).await;
-    world.reference("denied", one("KEY", "denied")).await;
+    // One key is forbidden, and the store is as healthy as before.
+    let may = ["acme--there", "acme--missing", "GLOBAL--*"];
+    let may = may.map(|key| format!("path \"secret/data/{key}\" {{ capabilities = [\"read\"] }}"));
+    world.bao.policy("narrow", &may.join("\n")).await;
+    world.home.secret("token", &json!({ "token": world.bao.token(&["narrow"]).await })).await;
+    wait_for("the new login is in use", || async {
+        world.reference("denied", one("KEY", "denied")).await;
+        let reference = world.acme.get("SecretReference", "denied").await.unwrap();
+        let said = reference["status"]["conditions"].to_string();
+        if said.contains("PermissionDenied") { Ok(()) } else { Err(said) }
+    })
+    .await;
     // What a poll was refused, a sync need not ask for again: of that the request alone is left.
     let expected = |name: &str, key: &str, result: &str| {
         let (requester, path) =
