@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Cluster, Operator, free_address, plant, wait_for},
+    harness::{plant, wait_for},
     otlp::Span,
     world::{COLLECTOR, World, one},
 };
@@ -123,52 +123,4 @@ async fn a_failure_is_in_the_trace() {
     let spans = until_spans(&failed.trace_id, &["sync"]).await;
     assert!(spans.iter().any(|s| s.id == failed.id));
     world.done().await;
-}
-
-/// The collector is no part of what the operator needs: a dead one costs spans, and a line in the log.
-#[tokio::test]
-async fn a_collector_that_is_gone_is_told_and_holds_nothing_up() {
-    let cluster = Cluster::connect().await;
-    let own = cluster.namespace("untraced", "").await;
-    let nobody = format!("http://{}", free_address());
-    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", nobody.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "100")];
-    let args = ["--namespace", own.name.as_str(), "--log-format", "json", "--log-filter", "secretref=debug"];
-    let operator = Operator::start_with(&own.name, &args, &variables).await;
-    let mut spec = one("KEY", "key");
-    spec["storeRef"] = json!({ "name": "no-such-store" });
-    own.reference("orphan", &spec).await;
-    own.until_reason("orphan", "StoreNotFound").await;
-    let line = wait_for("the log says so", || async {
-        let logs = operator.logs();
-        let line = logs.lines().find(|l| l.contains("spans could not be sent"));
-        line.map(str::to_owned).ok_or(logs)
-    })
-    .await;
-    let line: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!((&line["level"], &line["failures"]), (&json!("WARN"), &json!(1)));
-    // What a sync says is found by its trace, or by its reference.
-    let reference = format!("{}/orphan", own.name);
-    let ended = wait_for("the log says that the sync ended", || async {
-        let logs = operator.logs();
-        let mut lines = logs.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
-        let ended = lines.find(|l| l["message"] == "sync ended" && l["reference"] == *reference);
-        ended.ok_or(logs)
-    })
-    .await;
-    assert_eq!(ended["result"], "StoreNotFound", "{ended}");
-    assert_eq!(ended["trace_id"].as_str().map(str::len), Some(32), "{ended}");
-    assert_eq!(operator.terminate().await, Some(0), "{}", operator.logs());
-    own.done().await;
-}
-
-/// What cannot be followed in the environment costs the traces alone, and is told with what to set instead.
-#[tokio::test]
-async fn a_protocol_that_is_not_spoken_is_told() {
-    let cluster = Cluster::connect().await;
-    let own = cluster.namespace("untraced", "").await;
-    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
-    let operator = Operator::start_with(&own.name, &["--namespace", own.name.as_str()], &variables).await;
-    assert!(operator.logs().contains("only http/protobuf is spoken here"), "{}", operator.logs());
-    assert_eq!(operator.terminate().await, Some(0), "{}", operator.logs());
-    own.done().await;
 }

@@ -130,10 +130,7 @@ impl Fleet {
         let text = self.cluster.client.request_text(request).await.expect("the API server's /metrics");
         let series = text.lines().filter(|l| l.starts_with("apiserver_request_total{"));
         let about = |l: &&str| ["secretreferences", "secrets"].iter().any(|r| l.contains(&format!("resource=\"{r}\"")));
-        // Kubernetes' garbage collector looks at single owners, which it has just learned of; what the operator gets, it
-        // counts itself.
-        let collector = |l: &&str| l.contains("resource=\"secretreferences\"") && l.contains("verb=\"GET\"");
-        let counts = series.filter(about).filter(|l| !l.contains("verb=\"WATCH\"") && !collector(l));
+        let counts = series.filter(about).filter(|l| !l.contains("verb=\"WATCH\""));
         counts.filter_map(|l| l.rsplit_once(' ')).map(|(s, v)| (s.to_owned(), v.parse().unwrap())).collect()
     }
 
@@ -143,6 +140,20 @@ impl Fleet {
             let list = self.cluster.list("Namespace", None).await;
             let going = list.iter().filter(|n| n["metadata"]["deletionTimestamp"].is_string()).count();
             if going == 0 { Ok(()) } else { Err(format!("{going} are")) }
+        })
+        .await;
+        // Kubernetes' garbage collector looks at each owner of a kind that it has just learned of.
+        let looks = async || {
+            let gets = |(series, _): &(String, f64)| {
+                series.contains("resource=\"secretreferences\"") && series.contains("verb=\"GET\"")
+            };
+            self.requests().await.into_iter().filter(gets).map(|(_, count)| count).sum::<f64>()
+        };
+        wait_until("the garbage collector knows the owners", std::time::Duration::from_secs(120), || async {
+            let before = looks().await;
+            tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+            let after = looks().await;
+            if after <= before { Ok(()) } else { Err(format!("{} looks in 10 s", after - before)) }
         })
         .await;
     }

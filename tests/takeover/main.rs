@@ -2,6 +2,7 @@
 //! written, restarted or told twice. Two operators of this test's own, and no other one on the cluster.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
 
+mod alone;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod lease;
