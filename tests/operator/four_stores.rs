@@ -121,3 +121,19 @@ async fn a_cycle_costs_what_the_lists_cost() {
     .await;
     four.world.done().await;
 }
+
+/// One reference with one name is too few for a list to help, and an absent key is read all the same.
+#[tokio::test]
+async fn what_the_organisation_gets_later_arrives() {
+    let four = Four::new().await;
+    for store in &four.stores {
+        let (shared, own) = (value(store.kind, "shared"), value(store.kind, "own"));
+        four.put(store.kind, false, "db-password", &shared).await;
+        let spec = json!({ "storeRef": { "name": store.name }, "data": [secret("KEY", "db-password")] });
+        four.world.reference(store.kind, spec).await;
+        four.world.acme.until_data(store.kind, &json!({ "KEY": shared })).await;
+        four.put(store.kind, true, "db-password", &own).await;
+        four.world.acme.until_data(store.kind, &json!({ "KEY": own })).await;
+    }
+    four.world.done().await;
+}

@@ -12,9 +12,9 @@ use tokio::{
 
 use super::*;
 use crate::{
-    api::{self, SecretKeySource, ServiceAccountRef, VaultAuth},
+    api::{self, Provider, SecretKeyRef, SecretKeySource, ServiceAccountRef, VaultAuth},
     secret::SecretValue,
-    stores::{Credentials, Failure},
+    stores::{Credentials, Failure, Settings, settings},
 };
 
 struct Fixed;
