@@ -258,7 +258,7 @@ impl Store for KeyVault {
             },
         };
         if !get && !list {
-            let message = format!("{what} failed: the operator's identity may do nothing in it: {}", Need::Get.next());
+            let message = format!("{what} failed: the store's identity may do nothing in it: {}", Need::Get.next());
             return Err(StoreError::new(Failure::Denied, message));
         }
         Ok(Capabilities { get, list, write: self.may_write(what).await? })

@@ -36,10 +36,10 @@ impl Need {
     pub const fn next(self) -> &'static str {
         match self {
             Self::Get => {
-                "give the operator's identity the role \"Key Vault Secrets User\" on the vault, or, if it uses access policies, the secret permission Get"
+                "give the store's identity the role \"Key Vault Secrets User\" on the vault, or, if it uses access policies, the secret permission Get"
             }
             Self::List => {
-                "give the operator's identity the role \"Key Vault Secrets User\" on the vault, or, if it uses access policies, the secret permission List"
+                "give the store's identity the role \"Key Vault Secrets User\" on the vault, or, if it uses access policies, the secret permission List"
             }
             Self::Write => {
                 "give the identity the role \"Key Vault Secrets Officer\" on the vault, or, if it uses access policies, the secret permissions Get, List, Set, Delete and Recover"
@@ -225,7 +225,7 @@ fn refused(refusal: &Refusal, what: &impl fmt::Display, need: Need) -> StoreErro
         (403, _) => match network(inner) {
             Some(next) => (Failure::Denied, next),
             None => {
-                let message = format!("{what} failed: the operator's identity has no right to it: {}", need.next());
+                let message = format!("{what} failed: the store's identity has no right to it: {}", need.next());
                 return StoreError::new(Failure::Denied, message);
             }
         },

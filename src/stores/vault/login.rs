@@ -147,7 +147,7 @@ fn whose(auth: &VaultAuth) -> &'static str {
     } else if auth.app_role.is_some() {
         "put a new secret id into its Secret if this one is used up or expired (after five failures the server itself rejects for 15 minutes)"
     } else if auth.kubernetes.is_some() {
-        "that it is bound to the operator's ServiceAccount, namespace and audience, and that the server may use TokenReview"
+        "that it is bound to the ServiceAccount that logs in (the operator's, or the one of serviceAccountRef), its namespace and audience, and that the server may use TokenReview"
     } else {
         "that the JWT is one that it accepts"
     }
