@@ -1,7 +1,14 @@
 #![allow(clippy::unwrap_used)]
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
+
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 
 use super::*;
+
+/// While a process has one subscriber only, the thread that passes a line first decides by its own default whether
+/// anybody wants it, for all threads and for good; with a second one each line is asked about anew.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
 
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
@@ -22,6 +29,7 @@ pub(crate) fn captured(
     format: LogFormat,
     filter: &str,
 ) -> (tracing::subscriber::DefaultGuard, impl FnOnce() -> String) {
+    LazyLock::force(&SECOND);
     let written = Written::default();
     let writer = written.clone();
     let layer = layer(format, filter, move || writer.clone(), false).unwrap();
@@ -67,6 +75,7 @@ async fn the_floor_holds_for_the_log_crate_too() {
     let connect = || async {
         let _ = reqwest::Client::new().get("http://127.0.0.1:1/").send().await;
     };
+    LazyLock::force(&SECOND);
     let all = Written::default();
     let writer = all.clone();
     let guard = tracing_subscriber::fmt()
