@@ -21,6 +21,8 @@ pub(super) struct Key<S> {
     pub(super) was_present: bool,
     pub(super) absent_since: Option<Instant>,
     pub(super) absence_confirmed: bool,
+    /// When the store last said something of it to this process.
+    pub(super) looked: Option<Instant>,
 }
 
 impl<S> Key<S> {

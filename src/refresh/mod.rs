@@ -17,6 +17,7 @@ use std::{
 };
 
 use key::Key;
+pub use known::Look;
 pub use looks::Looks;
 pub use schedule::Now;
 use schedule::{next_poll, stretch};
@@ -178,6 +179,7 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
                 was_present: assume_present(read),
                 absent_since: None,
                 absence_confirmed: false,
+                looked: None,
             });
             key.subscribers.insert(subscriber.clone(), interval);
             table.reschedule(store, read, now);
@@ -229,12 +231,20 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
         if news { key.subscribers.keys().cloned().collect() } else { Vec::new() }
     }
 
+    /// The store itself said something of a key just now, be it that nothing is new.
+    pub fn looked(&mut self, store: &str, read: &Read, now: Now) {
+        if let Some(key) = self.stores.get_mut(store).and_then(|t| t.entries.get_mut(read)) {
+            key.looked = Some(now.mono);
+        }
+    }
+
     /// A store that tells changes by itself listed all its keys: the others are absent.
     pub fn observe_all(&mut self, store: &StoreUid, present: &HashMap<StoreKey, ChangeToken>, now: Now) -> HashSet<S> {
         let Some(table) = self.stores.get_mut(store) else { return HashSet::new() };
         let mut woken = HashSet::new();
         for (read, key) in &mut table.entries {
             let Some(state) = pushed_state(read, present) else { continue };
+            key.looked = Some(now.mono);
             if key.observe(state, now) {
                 woken.extend(key.subscribers.keys().cloned());
             }
@@ -258,6 +268,7 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
         let mut woken = HashSet::new();
         for read in concerned {
             if let Some(state) = pushed_state(&read, present) {
+                self.looked(store, &read, now);
                 woken.extend(self.observe(store, &read, state, now));
             }
         }
