@@ -58,6 +58,10 @@ pub struct Args {
     #[arg(long = "refuse-metadata-prefix", value_name = "PREFIX")]
     refused_prefixes: Vec<String>,
 
+    /// What the operator may do with Secrets: WriteOnly creates and updates targets, and never reads one
+    #[arg(long, value_enum, default_value = "ReadWrite", value_name = "ACCESS")]
+    secrets_access: SecretsAccess,
+
     /// Let tenants bring SecretStores of their own
     #[arg(long)]
     tenant_stores: bool,
@@ -84,6 +88,13 @@ pub struct Args {
     source_ip: Option<std::net::IpAddr>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "PascalCase")]
+enum SecretsAccess {
+    ReadWrite,
+    WriteOnly,
+}
+
 /// Runs until a signal ends it.
 pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -99,6 +110,7 @@ pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
         instance,
         service_account: args.service_account,
         policy: Policy { target_types: args.target_types, refused_prefixes: args.refused_prefixes },
+        write_only: args.secrets_access == SecretsAccess::WriteOnly,
         tenant_hosts: args.tenant_stores.then_some(args.tenant_hosts),
         hooks: args.hooks_addr.map(|addr| (addr, args.hooks_secret)),
         pod: args.pod,

@@ -1,6 +1,7 @@
 //! Writes: the only place that changes something on the cluster. Dumb: it does what the plan says, under its
 //! preconditions, with a deadline on every request, and only while this replica leads.
 
+mod blind;
 mod refusal;
 mod release;
 mod request;
@@ -37,6 +38,8 @@ pub struct Written {
     pub meta: TargetMeta,
     /// It did not exist before.
     pub created: bool,
+    /// It is another one than before, as far as its answer tells.
+    pub changed: bool,
 }
 
 impl Writer {
@@ -45,6 +48,9 @@ impl Writer {
     /// # Errors
     /// `TargetConflict`, `TargetImmutable`, `TargetRejected`.
     pub async fn write(&self, reference: &Reference, write: &Write) -> Result<Written, Problem> {
+        if self.write_only {
+            return self.put(reference, write).await;
+        }
         let mut precondition = write.precondition.clone();
         // Each turn learns one thing: that it exists after all, that it is gone after all, that it is another one now.
         for _ in 0..TRIES {
@@ -57,7 +63,8 @@ impl Writer {
                     if write.policy == CreationPolicy::Adopt {
                         meta = self.drop_foreign_keys(reference, write, meta).await?;
                     }
-                    return Ok(Written { meta: TargetMeta::new(&meta), created: precondition == Precondition::Absent });
+                    let created = precondition == Precondition::Absent;
+                    return Ok(Written { meta: TargetMeta::new(&meta), created, changed: true });
                 }
                 Err(error) => match (error.code(), &precondition) {
                     (Some(409), Precondition::Absent) => {

@@ -65,6 +65,8 @@ pub struct Options {
     pub service_account: Option<(String, String)>,
     /// What targets may be.
     pub policy: Policy,
+    /// Secrets are created and updated, and never read.
+    pub write_only: bool,
     /// Hosts that tenants' stores may name; `None`: there are no such stores.
     pub tenant_hosts: Option<Vec<String>>,
     /// Where change notifications are taken, and the Secret that holds their keys; `None`: nowhere.
@@ -136,7 +138,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     // Writes and renewals are not sent again behind the back of who asks whether this replica still leads.
     config.default_retry = false;
     let once = Client::try_from(config).map_err(|e| RunError::NoCluster(Box::new(e)))?;
-    let writer = Writer { client: once.clone(), leadership: leads.clone(), metrics: metrics.clone() };
+    let write_only = options.write_only;
+    let writer = Writer { client: once.clone(), leadership: leads.clone(), metrics: metrics.clone(), write_only };
     let (tell, inbox) = mpsc::unbounded_channel();
     if let Some(addr) = options.explain_addr {
         servers.spawn(serve::explain(addr, tell.clone(), stopped(stopping.clone())));
@@ -188,7 +191,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         requester: operator,
         directory,
         hashes,
-        watches: watches::start(&client, &options.namespaces, &tell),
+        watches: watches::start(&client, &options.namespaces, !write_only, &tell),
     };
     let (drained, all_done) = watch::channel(false);
     let election = options.leader_election.then(|| {

@@ -9,10 +9,13 @@ use serde_json::{Value, json};
 
 use super::{
     model::{Reference, version},
-    stamp::{STAMP_PREFIX, Stamp, annotation, merge_manager, short_hash},
+    stamp::{Fingerprints, STAMP_PREFIX, Stamp, annotation, merge_manager, short_hash},
 };
 use crate::{
-    api::{CreationPolicy, DeletionPolicy, SecretReferenceSpec},
+    api::{CreationPolicy, DeletionPolicy, EntryScope, SecretReferenceSpec},
+    naming::{Org, Owner, Scheme},
+    refresh::State,
+    resolve::Read,
     secret::SecretValue,
 };
 
@@ -21,6 +24,9 @@ pub const MANAGED_LABEL: &str = "secretref.dev/managed";
 
 /// Owner of targets that are ours, whole.
 pub const MANAGER: &str = "secretref";
+
+/// Annotation of targets that cannot be read: the uid of the reference that they were made for.
+pub const MADE_FOR: &str = "secretref.dev/made-for";
 
 /// What the operator keeps of a Secret: no data, no foreign labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +82,50 @@ impl TargetMeta {
                 .collect(),
             foreign_keys: has_foreign_keys(meta),
         }
+    }
+
+    /// What a reference's status remembers of a target that cannot be read. Its stamp never equals a new one: the answer to
+    /// the first write of a process tells whether anything changed. `bound`: the organisation, where the status has none.
+    pub fn remembered(
+        reference: &Reference,
+        spec: &SecretReferenceSpec,
+        scheme: &Scheme,
+        bound: Option<&Org>,
+        prints: &Fingerprints,
+    ) -> Option<Self> {
+        let status = reference.status();
+        let uid = status.target.as_ref()?.uid.clone()?;
+        let org = status.org.clone().or_else(|| bound.map(ToString::to_string));
+        // What came from the platform-wide scope was not there in the organisation's.
+        let owner = org.as_deref().and_then(|org| Org::new(org).ok()).map(Owner::Org);
+        let absent: Vec<Read> = status
+            .entries
+            .iter()
+            .filter(|entry| entry.scope == EntryScope::Global)
+            .filter_map(|entry| scheme.key(owner.as_ref()?, &scheme.name(&entry.name).ok()?).ok())
+            .map(|key| Read::Key(key, None))
+            .collect();
+        let stamp = Stamp {
+            key_id: prints.id().to_owned(),
+            target: String::new(),
+            uid: reference.uid.to_string(),
+            generation: status.observed_generation.unwrap_or_default(),
+            fields: String::new(),
+            sources: prints.sources(&reference.uid, absent.iter().map(|read| (read, &State::Absent))),
+            values: String::new(),
+            org,
+            global: true,
+            delete: spec.deletion_policy() == DeletionPolicy::Delete,
+        };
+        Some(Self {
+            uid,
+            version: 0,
+            owners: vec![(reference.key.name.to_string(), reference.uid.to_string())],
+            stamps: [(annotation(&reference.key.name), Box::new(stamp))].into(),
+            fields: BTreeMap::new(),
+            merged: BTreeSet::new(),
+            foreign_keys: false,
+        })
     }
 
     /// The stamp of a reference of this name.
@@ -209,9 +259,35 @@ impl Serialize for Encoded<'_> {
     }
 }
 
+impl<'a> Body<'a> {
+    /// One with these keys alone.
+    pub fn bare(
+        reference: &Reference,
+        kind: &'a str,
+        data: &'a BTreeMap<String, SecretValue>,
+        precondition: &Precondition,
+    ) -> Self {
+        let mut metadata = json!({ "name": *reference.target, "namespace": *reference.key.namespace });
+        precondition.put_into(&mut metadata);
+        Self { api_version: "v1", kind: "Secret", metadata, r#type: Some(kind), immutable: false, data: Encoded(data) }
+    }
+
+    /// With the mark of the reference that it is made for, which stays the same whatever is in it. A POST knows no version.
+    #[must_use]
+    pub fn made_for(mut self, uid: &str) -> Self {
+        self.metadata["annotations"][MADE_FOR] = json!(uid);
+        if let Some(metadata) = self.metadata.as_object_mut() {
+            metadata.remove("resourceVersion");
+        }
+        self
+    }
+}
+
 /// What an apply must find: nothing, or this very Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
+    /// Whatever there is: for dry runs.
+    Unknown,
     /// No Secret of this name (an apply would merge silently into a foreign one).
     Absent,
     /// The Secret with this uid.
@@ -232,10 +308,7 @@ impl Desired {
         if let Some(owner) = &self.owner {
             metadata["ownerReferences"] = json!([owner]);
         }
-        match precondition {
-            Precondition::Absent => metadata["resourceVersion"] = json!("1"),
-            Precondition::Uid(uid) => metadata["uid"] = json!(uid),
-        }
+        precondition.put_into(&mut metadata);
         Body {
             api_version: "v1",
             kind: "Secret",
@@ -243,6 +316,16 @@ impl Desired {
             r#type: self.r#type.as_deref(),
             immutable: self.immutable,
             data: Encoded(&self.data),
+        }
+    }
+}
+
+impl Precondition {
+    fn put_into(&self, metadata: &mut Value) {
+        match self {
+            Self::Unknown => {}
+            Self::Absent => metadata["resourceVersion"] = json!("1"),
+            Self::Uid(uid) => metadata["uid"] = json!(uid),
         }
     }
 }
@@ -303,6 +386,12 @@ fn held(entries: &[(&str, &Value)]) -> BTreeSet<String> {
 /// with the same key in `data`.
 pub fn string_keys(meta: &ObjectMeta, manager: &str) -> BTreeSet<String> {
     entries(meta).filter(|(who, _)| *who != manager).flat_map(|(_, fields)| names(fields, "/f:stringData")).collect()
+}
+
+/// The annotations that this manager holds.
+pub fn held_annotations<'a>(meta: &'a ObjectMeta, manager: &'a str) -> impl Iterator<Item = String> + 'a {
+    let held = entries(meta).filter(move |(who, _)| *who == manager);
+    held.flat_map(|(_, fields)| names(fields, "/f:metadata/f:annotations"))
 }
 
 /// The data keys that only this manager holds. An apply without them would do only as long as another manager is known

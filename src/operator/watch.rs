@@ -105,8 +105,9 @@ impl NamespaceSeen {
     }
 }
 
-/// Starts all watches; they run until the process ends. Answers how many [`Seen::Listed`] each kind will send.
-pub fn start(client: &Client, namespaces: &[String], tell: &UnboundedSender<Message>) -> usize {
+/// Starts all watches; they run until the process ends. Answers how many [`Seen::Listed`] they will send. `targets`: Secrets
+/// may be looked at.
+pub fn start(client: &Client, namespaces: &[String], targets: bool, tell: &UnboundedSender<Message>) -> usize {
     let scopes: Vec<Option<&str>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|n| Some(n.as_str())).collect() };
     for scope in &scopes {
@@ -116,10 +117,13 @@ pub fn start(client: &Client, namespaces: &[String], tell: &UnboundedSender<Mess
             let model = readable(object, &key).and_then(|reference| Reference::new(&reference).ok());
             (key, model.map(Box::new))
         });
-        let targets: Api<PartialObjectMeta<Secret>> = scoped(client, *scope);
-        spawn(targets, config().labels(&format!("{MANAGED_LABEL}=true")), tell.clone(), Message::Target, |object| {
-            (ObjectKey::of(&object.metadata), Some(TargetMeta::new(&object.metadata)))
-        });
+        if targets {
+            let ours = config().labels(&format!("{MANAGED_LABEL}=true"));
+            let secrets: Api<PartialObjectMeta<Secret>> = scoped(client, *scope);
+            spawn(secrets, ours, tell.clone(), Message::Target, |object| {
+                (ObjectKey::of(&object.metadata), Some(TargetMeta::new(&object.metadata)))
+            });
+        }
         let stores: Api<DeserializeGuard<SecretStore>> = scoped(client, *scope);
         spawn(stores, config(), tell.clone(), Message::Store, |object| {
             let key = ObjectKey::of(&object.metadata());
@@ -138,7 +142,7 @@ pub fn start(client: &Client, namespaces: &[String], tell: &UnboundedSender<Mess
         let seen = NamespaceSeen::new(&object.metadata);
         (object.metadata.name.unwrap_or_default().into(), Some(seen))
     });
-    scopes.len() * 3 + 2
+    scopes.len() * (2 + usize::from(targets)) + 2
 }
 
 /// Starts the watch of what is notified, in the operator's own namespace. The engine does not wait for it.

@@ -22,6 +22,7 @@ use super::{
     stamp::Fingerprints,
     target::TargetMeta,
     telling::about,
+    tenancy,
 };
 use crate::{
     api::{
@@ -170,7 +171,7 @@ pub async fn sync(context: &Context, job: Job) -> Outcome {
     outcome
 }
 
-async fn sync_in(context: &Context, job: Job, trace: &Trace) -> Outcome {
+async fn sync_in(context: &Context, mut job: Job, trace: &Trace) -> Outcome {
     let mut outcome = Outcome::of(&job.reference);
     let spec = match job.reference.spec() {
         Ok(spec) => spec,
@@ -179,6 +180,13 @@ async fn sync_in(context: &Context, job: Job, trace: &Trace) -> Outcome {
             return outcome;
         }
     };
+    if context.writer.write_only
+        && job.target.is_none()
+        && let Some(store) = &job.store
+    {
+        let bound = tenancy::bind(&store.tenancy, &job.labels, &spec, "").ok().and_then(|tenant| tenant.org);
+        job.target = TargetMeta::remembered(&job.reference, &spec, &store.scheme, bound.as_ref(), &context.prints);
+    }
     let events = context.events.within(trace);
     let mut sync = Sync { context, events, trace, job: &job, spec: &spec, old: job.reference.status() };
     sync.run(&mut outcome).await;
@@ -359,8 +367,10 @@ impl Sync<'_> {
                 attempt.target = Some((uid, resolved.data.len()));
                 attempt.entries = &resolved.entries;
             }
-            Action::Write(write) => match writer.write(reference, &write).await {
+            Action::Write(mut write) => match writer.write(reference, &write).await {
                 Ok(written) => {
+                    write.changes_values &= written.changed;
+                    write.restart &= written.changed;
                     self.tell(&write, written.created);
                     if write.restart {
                         self.restart(write.stamp.values.clone());

@@ -97,7 +97,7 @@ pub fn target_key(key: &str) -> Result<(), String> {
 /// # Errors
 /// The key that is missing.
 pub fn required_keys<V>(target_type: &str, data: &BTreeMap<String, V>) -> Result<(), String> {
-    let required = TYPES.iter().find(|(t, _)| *t == target_type).map(|(_, keys)| *keys).unwrap_or_default();
+    let required = required_keys_of(target_type);
     if let Some(missing) = required.iter().find(|k| !data.contains_key(**k)) {
         return Err(format!("spec.target.type {target_type} needs the key {missing}: add it to spec.data"));
     }
@@ -106,6 +106,11 @@ pub fn required_keys<V>(target_type: &str, data: &BTreeMap<String, V>) -> Result
         return Err(what.to_owned());
     }
     Ok(())
+}
+
+/// The keys that a type of Secret cannot be without.
+pub fn required_keys_of(target_type: &str) -> &'static [&'static str] {
+    TYPES.iter().find(|(t, _)| *t == target_type).map(|(_, keys)| *keys).unwrap_or_default()
 }
 
 /// The most that a Secret can hold, in bytes of data.

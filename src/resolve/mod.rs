@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-pub use check::{Policy, check, deliverable, required_keys, target_key};
+pub use check::{Policy, check, deliverable, required_keys, required_keys_of, target_key};
 pub(crate) use locate::owners;
 use walk::Walk;
 

@@ -185,6 +185,11 @@ check(rights(docs) == {**CLUSTER, **OWN, **served("*"), ("*", "", "configmaps", 
 check(args(docs) == with_args("--tenant-stores", "--tenant-allowed-host=a.example.com", "--tenant-allowed-host=b.example.com"), "tenant stores: args")
 check(one(docs, "ClusterRole", "secretref-edit")["rules"][0]["resources"] == ["secretreferences", "secretstores"], "tenant stores: edit")
 
+docs = render({"secrets": {"access": "WriteOnly"}, "kubernetesStoreNamespaces": ["platform-secrets"]})
+want = {**CLUSTER, **OWN, **served("*"), ("*", "", "secrets", ""): "create update", ("secretref", "", "secrets", ""): "create get list watch", ("platform-secrets", "", "secrets", ""): READ}
+check(rights(docs) == want, f"write only: rights: {rights(docs)}")
+check(args(docs) == with_args("--secrets-access=WriteOnly"), "write only: args")
+
 docs = render({"hooks": {"enabled": True}, "networkPolicy": {"enabled": True}})
 want = {**CLUSTER, **OWN, **served("*"), ("secretref", "", "configmaps", ""): "create delete get list update watch", ("secretref", "", "secrets", "secretref-hooks"): "get"}
 check(rights(docs) == want, f"hooks: rights: {rights(docs)}")
@@ -297,7 +302,7 @@ for p in leaves(defaults):
 for name in documented:
     check(has(defaults, name.split(".")) or name in ("installCRDs", "podDisruptionBudget.maxUnavailable"), f"{name} of docs/chart.md is a value")
 NEUTRAL = {  # at their default in everything.yaml, or without a meaning there: tried above
-    "installCRDs", "crds.enabled", "leaderElection.enabled", "watchNamespaces", "kubernetesStoreNamespaces", "orgPolicy.enabled", "targetPolicy.enabled",
+    "installCRDs", "crds.enabled", "leaderElection.enabled", "watchNamespaces", "secrets.access", "kubernetesStoreNamespaces", "orgPolicy.enabled", "targetPolicy.enabled",
     "rbac.create", "serviceAccount.create", "metrics.service.enabled", "podDisruptionBudget.minAvailable", "livenessProbe.successThreshold",
 }
 _, whole, _ = helm(CHART, everything)

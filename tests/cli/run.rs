@@ -99,6 +99,30 @@ async fn values_are_nowhere_but_in_the_commands_environment() {
     child.wait().unwrap();
 }
 
+/// The shell that a developer types into: its history has the commands, and neither it nor its memory has a value.
+#[tokio::test]
+async fn the_shell_keeps_no_value() {
+    let bao = Bao::new().await;
+    bao.put("acme--db-password", json!({ "value": "canary-from-the-store" })).await;
+    let laptop = Laptop::with(&bao).await.set("HISTFILE", "history");
+    laptop.reference(&ENTRIES);
+    let typed = "set -o history\n\
+        secretref run --org acme -f app.yaml -- sh -c 'test \"$DB_PASSWORD\" = canary-from-\"the-store\" && touch seen'\n\
+        secretref get DB_PASSWORD --org acme -f app.yaml | wc -c\n\
+        secretref render --org acme -f app.yaml\n\
+        set > variables; tr '\\0' '\\n' < /proc/$$/environ > environ\nexit\n";
+    laptop.write("typed", typed);
+    let mut shell = laptop.command("bash", &["--norc", "-i"]);
+    let typed = std::fs::File::open(laptop.folder.join("typed")).unwrap();
+    assert!(shell.stdin(typed).output().unwrap().status.success());
+    assert!(laptop.folder.join("seen").exists(), "the command had it");
+    let history = laptop.read("history");
+    assert_eq!(history.matches("secretref ").count(), 3, "{history}");
+    let grep = laptop.command("grep", &["-rl", "canary-from-the-store", "."]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&grep.stdout), "", "history, variables, environment of the shell");
+    assert!(laptop.read("variables").contains("HISTFILE=history") && laptop.read("environ").contains("VAULT_ADDR="));
+}
+
 #[test]
 fn a_missing_entry_stops_it_before_it_starts() {
     let laptop = Laptop::new();

@@ -63,12 +63,19 @@ each of them.
 - apiGroups: [secretref.dev]
   resources: [secretreferences/status, secretstores/status]
   verbs: [patch]
+{{- if eq .Values.secrets.access "WriteOnly" }}
+# Targets may be in any served namespace. Without patch, which answers with the object, nothing of them can be read.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create, update]
+{{- else }}
 # Targets may be in any served namespace. get: a target is compared and credentials are read; list, watch: drift is
 # seen at once; create, patch: server-side apply (`patch` is a right to read as well: an empty apply answers with
 # the object); delete: onRevoke: Delete, and a target that has to be replaced.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch, delete]
+{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

@@ -42,6 +42,10 @@ impl Writer {
             let released = self.release(namespace, &reference.target, name, &target.uid).await;
             return released.map(|_| ()).map_err(|e| rejected(&e, reference));
         }
+        if self.write_only {
+            let kind = reference.spec().map(|spec| spec.target_type().to_owned()).unwrap_or_default();
+            return self.empty(reference, &kind, &target.uid).await;
+        }
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &reference.key.namespace);
         let preconditions = Preconditions { uid: Some(target.uid.clone()), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };

@@ -63,6 +63,8 @@ pub struct Writer {
     pub leadership: watch::Receiver<Leadership>,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// Secrets are created and updated, and never read.
+    pub write_only: bool,
 }
 
 impl Writer {

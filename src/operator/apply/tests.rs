@@ -125,7 +125,15 @@ fn writer(url: &str) -> (Writer, watch::Sender<Leadership>) {
     let mut config = Config::new(url.parse().unwrap());
     config.default_retry = false;
     let (lead, leadership) = watch::channel(Leadership::always());
-    (Writer { client: Client::try_from(config).unwrap(), leadership, metrics: Arc::new(Metrics::new()) }, lead)
+    (
+        Writer {
+            client: Client::try_from(config).unwrap(),
+            leadership,
+            metrics: Arc::new(Metrics::new()),
+            write_only: false,
+        },
+        lead,
+    )
 }
 
 fn later(code: u16) -> kube::Error {

@@ -77,6 +77,7 @@ impl Engine {
                 tracked.wake = None;
                 tracked.ask = true;
             }
+            self.forget_what_was_put(&key);
             self.enqueue(&key, Class::Rest);
         }
     }
@@ -173,7 +174,8 @@ impl Engine {
             reference: tracked.model.clone(),
             labels,
             store: view,
-            target: self.targets.get(&target).cloned(),
+            // Asked to look again where it cannot look, it puts again.
+            target: self.targets.get(&target).filter(|_| !(fresh && self.parts.context.writer.write_only)).cloned(),
             rival,
             fresh,
             failing,

@@ -143,6 +143,8 @@ struct Tracked {
     /// The uid of a target that went while it was synced.
     gone: Option<String>,
     repair: bool,
+    /// When its target was last put, where it cannot be looked at.
+    put: Option<Instant>,
     /// It is not polled for, and something that it stands on has changed.
     behind: bool,
     /// It is in line for a patch that follows its store.

@@ -239,6 +239,7 @@ impl Tracked {
             task: None,
             failures: 0,
             repairs: 0,
+            put: None,
             behind: false,
             last_repair: None,
             wake: None,

@@ -1,6 +1,9 @@
 //! What comes back: syncs, polls, status patches.
 
-use std::time::Duration;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::{Duration, Instant},
+};
 
 use super::{Engine, Standing, notified::poll_interval};
 use crate::{
@@ -12,6 +15,12 @@ use crate::{
 
 /// The longest wait between two tries at the same thing.
 const MAX_BACKOFF: Duration = Duration::from_secs(300);
+
+/// After so long, and up to [`SPREAD`] more, a target that cannot be looked at is put again.
+const PUT_AGAIN: Duration = Duration::from_secs(50 * 60);
+
+/// What was put at once is not put again at once.
+const SPREAD: Duration = Duration::from_secs(10 * 60);
 
 impl Engine {
     pub(super) fn synced(&mut self, outcome: Outcome) {
@@ -52,6 +61,7 @@ impl Engine {
         let again = tracked.again.take();
         self.subscribe(&key, &outcome);
         self.retry(&key, &outcome);
+        self.put_again_later(&key, matches!(outcome.target, Some(Some(_))));
         match again {
             Some(class) => self.enqueue(&key, class),
             None => self.repair_if_drifted(&key),
@@ -118,6 +128,30 @@ impl Engine {
         outcome.states.iter().any(|(read, state)| {
             !matches!(state, State::Failed(_)) && pushed_state(read, all).is_some_and(|now| now != *state)
         })
+    }
+
+    /// Where targets cannot be looked at, each is put again after a while: that repairs it.
+    fn put_again_later(&mut self, key: &ObjectKey, put: bool) {
+        if !self.parts.context.writer.write_only {
+            return;
+        }
+        let Some(tracked) = self.references.get_mut(key) else { return };
+        if put {
+            tracked.put = Some(Instant::now());
+        }
+        if let Some(put) = tracked.put {
+            let at = put + PUT_AGAIN + spread(key);
+            self.wake_in(key, at.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// It has been in place for long enough without a look.
+    pub(super) fn forget_what_was_put(&mut self, key: &ObjectKey) {
+        let Some(tracked) = self.references.get(key) else { return };
+        if tracked.put.is_some_and(|put| put.elapsed() >= PUT_AGAIN) {
+            let target = ObjectKey { namespace: key.namespace.clone(), name: tracked.model.target.clone() };
+            self.targets.remove(&target);
+        }
     }
 
     /// When to try again, where nothing else will tell.
@@ -189,6 +223,12 @@ impl Engine {
             self.enqueue(&key, class);
         }
     }
+}
+
+fn spread(key: &ObjectKey) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    SPREAD.mul_f64((hasher.finish() % 1000) as f64 / 1000.0)
 }
 
 /// 5 s doubling to 5 min, give or take a fifth.

@@ -150,7 +150,15 @@ async fn server(workloads: &[(&str, Vec<Value>)]) -> (Arc<Server>, Writer) {
     let app = Router::new().fallback(answer).with_state(server.clone());
     tokio::spawn(async move { axum::serve(listener, app).await });
     let leadership = watch::channel(Leadership::always()).1;
-    (server, Writer { client: Client::try_from(config).unwrap(), leadership, metrics: Arc::new(Metrics::new()) })
+    (
+        server,
+        Writer {
+            client: Client::try_from(config).unwrap(),
+            leadership,
+            metrics: Arc::new(Metrics::new()),
+            write_only: false,
+        },
+    )
 }
 
 fn order(target: &str, mark: &str) -> Order {
