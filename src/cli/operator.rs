@@ -2,6 +2,8 @@
 
 use std::{error::Error, net::SocketAddr};
 
+use rustix::process::{Resource, Rlimit, setrlimit};
+
 use crate::{
     operator::{self, Options},
     resolve::Policy,
@@ -97,6 +99,8 @@ enum SecretsAccess {
 
 /// Runs until a signal ends it.
 pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    // A crash leaves no file with values in it.
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let instance = args.instance.unwrap_or_else(|| format!("secretref-{:08x}", rand::random::<u32>()));
     let telemetry = Telemetry::start(args.log_format, &args.log_filter, runtime.handle(), &instance)?;

@@ -1,10 +1,12 @@
-//! What was planted, and the search for it: plain, in base64, and as a hash that could be guessed offline.
+//! What was planted, and the search for it: plain, in base64, in hexadecimal, URL-encoded, backwards, in parts of eight
+//! characters, and as a hash that could be guessed offline.
 
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Mutex,
 };
 
+use aho_corasick::AhoCorasick;
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -31,7 +33,8 @@ pub fn plant_credential(credential: &str) -> String {
 
 /// The search, made once for many texts.
 pub struct Leaks {
-    plain: Vec<String>,
+    plain: AhoCorasick,
+    needles: Vec<String>,
     /// The first 16 hexadecimal digits of a hash: shortened ones count, too.
     hashes: HashMap<String, (&'static str, String)>,
 }
@@ -40,6 +43,13 @@ impl Leaks {
     /// For everything that was planted so far.
     pub fn new() -> Self {
         let mut plain = vec![CANARY.to_owned()];
+        for text in [CANARY, &CANARY[..6]] {
+            let codes = |form: fn(u8) -> String| text.bytes().map(form).collect::<String>();
+            plain.extend([codes(|b| format!("{b:02x}")), codes(|b| format!("{b:02X}"))]);
+            plain.extend([codes(|b| format!("%{b:02x}")), codes(|b| format!("%{b:02X}"))]);
+            plain.push(text.chars().rev().collect());
+        }
+        plain.extend(["canary%2d", "canary%2D"].map(str::to_owned));
         // Inside a longer text, base64 of the marker stands in one of three forms; its ends depend on the neighbours.
         plain.extend((0..3).map(|skip| {
             let text = STANDARD.encode(format!("{}{CANARY}", "x".repeat(skip)));
@@ -49,7 +59,9 @@ impl Leaks {
         }));
         let mut hashes = HashMap::new();
         for value in PLANTED.lock().unwrap().iter() {
-            if !value.starts_with(CANARY) {
+            if value.starts_with(CANARY) {
+                plain.extend(parts(value));
+            } else {
                 plain.extend([value.clone(), STANDARD.encode(value).trim_end_matches('=').to_owned()]);
             }
             for text in [value.clone(), STANDARD.encode(value)] {
@@ -64,7 +76,9 @@ impl Leaks {
                 }
             }
         }
-        Self { plain, hashes }
+        plain.sort();
+        plain.dedup();
+        Self { plain: AhoCorasick::new(&plain).unwrap(), needles: plain, hashes }
     }
 
     /// What a text holds of it: each with its surroundings.
@@ -74,9 +88,10 @@ impl Leaks {
             text[from..text.floor_char_boundary(at + 200)].to_owned()
         };
         let mut found: Vec<String> = Vec::new();
-        for needle in &self.plain {
-            if let Some(at) = text.find(needle.as_str()) {
-                found.push(format!("{needle} in: {}", around(at)));
+        let mut seen = BTreeSet::new();
+        for hit in self.plain.find_overlapping_iter(text) {
+            if seen.insert(hit.pattern()) {
+                found.push(format!("{} in: {}", self.needles[hit.pattern()], around(hit.start())));
             }
         }
         let lower = text.to_ascii_lowercase();
@@ -96,6 +111,14 @@ impl Leaks {
         let found = self.find(text);
         assert!(found.is_empty(), "{what} holds what was planted:\n{}", found.join("\n"));
     }
+}
+
+/// Eight characters in a row that nothing else is likely to hold: those that reach far into what makes a value one of its
+/// own, its end.
+fn parts(value: &str) -> Vec<String> {
+    let characters: Vec<char> = value.chars().collect();
+    let first = characters.len().saturating_sub(10);
+    characters[first..].windows(8).map(|part| part.iter().collect()).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -120,6 +143,10 @@ fn finds_every_form() {
         format!("etag {sha256}, "),
         format!("short {}", &sha256[..20].to_uppercase()),
         format!("id:{}", hex(&md5(value.as_bytes()))),
+        hex(value.as_bytes()),
+        value.bytes().map(|b| format!("%{b:02X}")).collect(),
+        value.chars().rev().collect(),
+        format!("...{}...", &value[value.len() - 9..value.len() - 1]),
     ] {
         assert!(!leaks.find(&text).is_empty(), "{text}");
     }

@@ -6,6 +6,7 @@ mod alone;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod lease;
+mod memory;
 mod team;
 
 use std::time::Duration;
