@@ -139,14 +139,14 @@ impl StoreObject {
         out
     }
 
-    /// The host that it would connect to.
-    pub fn address(&self) -> Option<&str> {
+    /// The addresses that it would connect to: an authority gets the credential, too.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
         let p = &self.provider;
-        p.vault
-            .as_ref()
-            .map(|v| v.address.as_str())
-            .or(p.azure_key_vault.as_ref().map(|a| a.vault_url.as_str()))
-            .or(p.infisical.as_ref().map(|i| i.host_url.as_str()))
+        let vault = p.vault.as_ref().map(|v| v.address.as_str());
+        let azure = p.azure_key_vault.as_ref().map(|a| a.vault_url.as_str());
+        let authority = p.azure_key_vault.as_ref().and_then(|a| a.authority_host.as_deref());
+        let infisical = p.infisical.as_ref().map(|i| i.host_url.as_str());
+        [vault, azure, authority, infisical].into_iter().flatten()
     }
 }
 

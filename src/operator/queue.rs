@@ -89,6 +89,11 @@ impl WorkQueue {
         self.waiting.remove(key);
     }
 
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Nothing waits any more.
     pub fn clear(&mut self) {
         *self = Self::default();

@@ -362,8 +362,10 @@ impl Sync<'_> {
 
     /// What this namespace may know of the store's health: of one that does not admit it, nothing.
     fn health(&self, problem: Option<&Problem>) -> Health {
+        // Whatever else is wrong, or was said before it was looked at: a suspended reference is not bound to the store.
+        let admitted = |s: &&StoreView| s.tenancy.selects(&self.job.labels);
         let hidden = problem.is_some_and(|p| p.reason == Reason::StoreNotFound);
-        self.job.store.as_ref().filter(|_| !hidden).map_or_else(
+        self.job.store.as_ref().filter(|_| !hidden).filter(admitted).map_or_else(
             || Health {
                 ready: Some(false),
                 reason: Reason::StoreNotFound,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,6 +13,8 @@ use crate::{resolve::Read, stores::StoreError};
 pub(super) struct Key<S> {
     pub(super) subscribers: HashMap<S, Duration>,
     pub(super) interval: Duration,
+    /// Whose key it is; `None`: several parties'.
+    pub(super) party: Option<Arc<str>>,
     pub(super) due: Option<Instant>,
     pub(super) state: Option<State>,
     pub(super) failure: Option<StoreError>,

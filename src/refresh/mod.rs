@@ -18,7 +18,7 @@ use std::{
 use key::Key;
 pub use looks::Looks;
 pub use schedule::Now;
-use schedule::{next_poll, stretch};
+use schedule::{next_poll, share};
 
 use crate::{
     naming::StoreKey,
@@ -28,6 +28,12 @@ use crate::{
 
 /// A store, by its object's uid.
 pub type StoreUid = Arc<str>;
+
+/// Whoever stands on keys.
+pub trait Subscriber: Clone + Eq + std::hash::Hash {
+    /// With whom it shares what a store can bear: its namespace.
+    fn party(&self) -> Arc<str>;
+}
 
 /// What is known of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,8 +85,12 @@ struct StoreTable<S> {
     entries: HashMap<Read, Key<S>>,
     due: BTreeSet<(Instant, Read)>,
     capacity: f64,
-    /// Polls per second that the subscribers ask for.
+    /// Polls per second that the subscribers ask for, and the part of each party; keys of several are `None`'s.
     demand: f64,
+    demands: HashMap<Option<Arc<str>>, f64>,
+    /// What one party may have where there is not enough for all, and the demand that this was found for.
+    share: Option<f64>,
+    shared: (f64, usize),
     pushed: bool,
     /// All keys have one phase, so that one list tells of all of them.
     aligned: bool,
@@ -94,7 +104,7 @@ impl<S> Default for KeyTable<S> {
     }
 }
 
-impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
+impl<S: Subscriber> KeyTable<S> {
     /// Makes a store known: how many polls per second it may be asked for, and whether it tells changes by itself.
     pub fn store(&mut self, uid: &StoreUid, requests_per_second: f64, pushed: bool) {
         let table = self.stores.entry(uid.clone()).or_insert_with(|| StoreTable {
@@ -102,6 +112,9 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
             due: BTreeSet::new(),
             capacity: requests_per_second,
             demand: 0.0,
+            demands: HashMap::new(),
+            share: None,
+            shared: (0.0, 0),
             pushed,
             aligned: false,
             moves: 0,
@@ -170,6 +183,7 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
             let key = table.entries.entry(read.clone()).or_insert_with(|| Key {
                 subscribers: HashMap::new(),
                 interval: Duration::MAX,
+                party: None,
                 due: None,
                 state: None,
                 failure: None,
@@ -335,43 +349,70 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
         self.len() == 0
     }
 
-    /// The store is asked for more than its limits allow: by this factor the intervals are stretched.
+    /// The store is asked for more than its limits allow: by this factor the intervals of who asks for most are stretched.
     pub fn overload(&self, store: &str) -> Option<f64> {
-        let table = self.stores.get(store)?;
-        let factor = table.factor();
-        (factor > 1.0 && !table.pushed).then_some(factor)
+        let table = self.stores.get(store).filter(|t| !t.aligned && !t.pushed)?;
+        let share = share(table.demands.values().copied(), table.capacity)?;
+        Some(table.demands.values().fold(1.0, |most: f64, demand| most.max(demand / share)))
     }
 }
 
-impl<S> StoreTable<S> {
-    /// By how much intervals are stretched. Lists cost next to nothing, however many keys they tell of.
-    fn factor(&self) -> f64 {
-        if self.aligned { 1.0 } else { stretch(self.demand, self.capacity) }
+impl<S: Subscriber> StoreTable<S> {
+    /// By how much the intervals of a party's keys are stretched: those of who asks for its share or less are not. Lists
+    /// cost next to nothing, however many keys they tell of.
+    fn factor(&mut self, party: &Option<Arc<str>>) -> f64 {
+        if self.aligned || self.capacity <= 0.0 {
+            return 1.0;
+        }
+        // A change of a hundredth is not worth the look at all parties.
+        let (demand, parties) = self.shared;
+        if (self.demand - demand).abs() > demand * 0.01 || parties != self.demands.len() {
+            self.share = share(self.demands.values().copied(), self.capacity);
+            self.shared = (self.demand, self.demands.len());
+        }
+        let asked = self.demands.get(party).copied().unwrap_or_default();
+        self.share.map_or(1.0, |share| (asked / share).max(1.0))
+    }
+
+    fn ask(&mut self, party: Option<Arc<str>>, per_second: f64) {
+        self.demand += per_second;
+        let asked = self.demands.entry(party.clone()).or_default();
+        *asked += per_second;
+        if *asked < 1e-9 {
+            self.demands.remove(&party);
+        }
     }
 
     /// Brings interval, demand and due time of a key in line with its subscribers; a key without any goes.
     fn reschedule(&mut self, store: &StoreUid, read: &Read, now: Now) {
         let Some(key) = self.entries.get_mut(read) else { return };
         let per_second = |d: Duration| if d == Duration::MAX { 0.0 } else { 1.0 / d.as_secs_f64().max(0.001) };
-        self.demand -= per_second(key.interval);
+        let (before, party_before) = (per_second(key.interval), key.party.take());
+        let mut parties = key.subscribers.keys().map(Subscriber::party);
+        let party = parties.next().filter(|first| parties.all(|other| other == *first));
+        drop(parties);
+        key.party.clone_from(&party);
         let Some(interval) = key.subscribers.values().min().copied() else {
             if let Some(at) = key.due {
                 self.due.remove(&(at, read.clone()));
             }
             self.entries.remove(read);
             self.moves += 1;
+            self.ask(party_before, -before);
             return;
         };
         let changed = key.interval != interval;
         key.interval = interval;
-        self.demand += per_second(interval);
+        self.ask(party_before, -before);
+        self.ask(party, per_second(interval));
         if changed {
             self.postpone(store, read, now);
         }
     }
 
     fn postpone(&mut self, store: &StoreUid, read: &Read, now: Now) {
-        let factor = self.factor();
+        let Some(party) = self.entries.get(read).map(|key| key.party.clone()) else { return };
+        let factor = self.factor(&party);
         let Some(key) = self.entries.get_mut(read) else { return };
         if let Some(at) = key.due.take() {
             self.due.remove(&(at, read.clone()));

@@ -20,6 +20,13 @@ fn failed(failure: Failure) -> State {
     State::Failed(StoreError::new(failure, "why"))
 }
 
+impl Subscriber for u32 {
+    /// A thousand numbers are one namespace.
+    fn party(&self) -> Arc<str> {
+        (self / 1000).to_string().into()
+    }
+}
+
 fn table(uid: &StoreUid, rate: f64) -> KeyTable<u32> {
     let mut table = KeyTable::default();
     table.store(uid, rate, false);
@@ -112,6 +119,39 @@ fn too_much_demand_stretches_all_intervals_alike() {
     assert!(table.overload("u").unwrap() > 10.0);
     let polls: usize = (0..600).map(|s| table.take_due(&uid, usize::MAX, at(start, s)).len()).sum();
     assert!(polls <= 600, "{polls}");
+}
+
+#[test]
+fn who_asks_for_much_does_not_stretch_the_intervals_of_the_others() {
+    let (uid, start): (StoreUid, _) = ("u".into(), Instant::now());
+    let mut table = table(&uid, 10.0);
+    let mut subscribe = |reference: u32, name: String| {
+        table.subscribe(&reference, &uid, [key(&name)].into(), Duration::from_secs(10), |_| false, at(start, 0));
+    };
+    subscribe(1000, "small".into());
+    (0..900).for_each(|i| subscribe(i, format!("flood{i}")));
+    subscribe(2000, "later".into());
+    let (mut polls, mut small, mut later) = (0, 0, 0);
+    for s in 0..600 {
+        for read in table.take_due(&uid, usize::MAX, at(start, s)) {
+            polls += 1;
+            small += usize::from(read == key("small"));
+            later += usize::from(read == key("later"));
+        }
+    }
+    assert!(polls <= 6000, "{polls}");
+    assert!(small >= 58 && later >= 58, "every 10 s, and not {small} and {later} times in 600");
+}
+
+#[test]
+fn shares_are_fair() {
+    let share = |demands: &[f64]| share(demands.iter().copied(), 10.0);
+    assert_eq!(share(&[]), None);
+    assert_eq!(share(&[3.0, 4.0]), None);
+    assert_eq!(share(&[100.0]), Some(8.0));
+    assert_eq!(share(&[100.0, 2.0]), Some(6.0));
+    assert_eq!(share(&[100.0, 2.0, 50.0]), Some(3.0));
+    assert_eq!(share(&[4.0, 4.0, 4.0, 4.0]), Some(2.0));
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! What notifications need of the key table: which keys there are, and who is not polled for.
 
-use std::{hash::Hash, time::Duration};
+use std::time::Duration;
 
-use super::{KeyTable, Read};
+use super::{KeyTable, Read, Subscriber};
 
-impl<S: Clone + Eq + Hash> KeyTable<S> {
+impl<S: Subscriber> KeyTable<S> {
     /// What is in the table of a store, and a number that moves when that does.
     pub fn reads(&self, store: &str) -> Option<(u64, impl Iterator<Item = &Read>)> {
         self.stores.get(store).map(|table| (table.moves, table.entries.keys()))

@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Engine, HEARTBEAT, WORKERS, WORKERS_PER_STORE};
+use super::{Engine, HEARTBEAT, WORKERS, WORKERS_PER_STORE, WORKERS_PER_TENANT};
 use crate::{
     api::CreationPolicy,
     operator::{
-        model::{ObjectKey, Reference},
+        model::{ObjectKey, Reference, StoreName},
         queue::Class,
         watch::Message,
         worker::{Job, Outcome, StoreView, follow, sync},
@@ -109,28 +109,36 @@ impl Engine {
 
     /// One store that hangs must not take all workers: beyond its share, its references stand aside.
     fn waits_for_its_store(&mut self, key: &ObjectKey, class: Class) -> bool {
-        let Some(tracked) = self.references.get_mut(key) else { return false };
-        let Some(state) = self.stores.get_mut(&tracked.model.store) else { return false };
-        if state.syncing < WORKERS_PER_STORE {
+        let Some(store) = self.references.get(key).map(|t| t.model.store.clone()) else { return false };
+        if self.room(&store) > 0 {
             return false;
         }
-        if !std::mem::replace(&mut tracked.aside, true) {
-            state.aside.push_back((key.clone(), class));
-        }
+        let Some(state) = self.stores.get_mut(&store) else { return false };
+        state.aside.push(key, class);
         true
     }
 
-    /// Stores that have room again: as many of those that stood aside get in line.
+    /// How many more syncs a store may have: a tenant's has a part of what its namespace's stores have together.
+    fn room(&self, store: &StoreName) -> usize {
+        let Some(state) = self.stores.get(store) else { return WORKERS };
+        let of_store = WORKERS_PER_STORE.saturating_sub(state.syncing);
+        if store.namespace.is_none() {
+            return of_store;
+        }
+        let theirs = self.stores.iter().filter(|(name, _)| name.namespace == store.namespace);
+        of_store.min(WORKERS_PER_TENANT.saturating_sub(theirs.map(|(_, s)| s.syncing).sum()))
+    }
+
+    /// Stores that have room again: as many of those that stood aside get in line, and namespaces take turns there, too.
     fn call_back_those_aside(&mut self) {
+        let waiting = self.stores.iter().filter(|(_, s)| !s.aside.is_empty());
+        let rooms: Vec<(StoreName, usize)> = waiting.map(|(name, _)| (name.clone(), self.room(name))).collect();
         let mut called = Vec::new();
-        for state in self.stores.values_mut() {
-            let room = WORKERS_PER_STORE.saturating_sub(state.syncing).min(state.aside.len());
-            called.extend(state.aside.drain(..room));
+        for (name, room) in rooms {
+            let Some(state) = self.stores.get_mut(&name) else { continue };
+            called.extend(std::iter::from_fn(|| state.aside.pop()).take(room));
         }
         for (key, class) in called {
-            if let Some(tracked) = self.references.get_mut(&key) {
-                tracked.aside = false;
-            }
             self.enqueue(&key, class);
         }
     }

@@ -54,6 +54,9 @@ const WORKERS: usize = 64;
 /// Syncs at once that read from one store.
 const WORKERS_PER_STORE: usize = 32;
 
+/// Syncs at once that read from stores of one namespace's own, however many there are.
+const WORKERS_PER_TENANT: usize = 8;
+
 /// How often the engine looks around when nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -140,8 +143,6 @@ struct Tracked {
     behind: bool,
     /// It is in line for a patch that follows its store.
     follows: bool,
-    /// It stands aside until its store has room.
-    aside: bool,
     /// The sync that is under way; it ends with its reference.
     task: Option<AbortHandle>,
     failures: u32,
@@ -180,7 +181,7 @@ struct StoreState {
     writing: bool,
     syncing: usize,
     /// References that wait for their turn at this store.
-    aside: VecDeque<(ObjectKey, Class)>,
+    aside: WorkQueue,
     /// Logins that are counted already.
     logins: u64,
     /// What a store that tells changes by itself said last.
@@ -304,7 +305,7 @@ impl Engine {
             tracked.standing = Standing::Unknown;
             tracked.again = None;
             tracked.wake = None;
-            (tracked.follows, tracked.aside) = (false, false);
+            tracked.follows = false;
         }
     }
 
@@ -369,7 +370,7 @@ impl StoreState {
             to_read: VecDeque::new(),
             writing: false,
             syncing: 0,
-            aside: VecDeque::new(),
+            aside: WorkQueue::default(),
             logins: 0,
             pushed: None,
         }

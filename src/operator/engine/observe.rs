@@ -234,7 +234,6 @@ impl Tracked {
             again: None,
             repair: false,
             follows: false,
-            aside: false,
             task: None,
             failures: 0,
             repairs: 0,

@@ -89,17 +89,8 @@ impl Engine {
                 "tenants' stores are off: ask the platform team for tenantStores.enabled, or use a ClusterSecretStore",
             );
         };
-        let address = self.stores.get(name)?.object.address()?.to_owned();
-        let authority = address.strip_prefix("https://").map(|a| a.split('/').next().unwrap_or_default());
-        match authority {
-            Some(authority) if hosts.iter().any(|h| h == authority || authority.strip_suffix(":443") == Some(h)) => {
-                None
-            }
-            Some(_) => refuse(
-                "this host is not one that tenants' stores may use: ask the platform team for tenantStores.allowedHosts",
-            ),
-            None => refuse("a tenant's store needs an https address"),
-        }
+        let object = &self.stores.get(name)?.object;
+        object.addresses().find_map(|address| refuse(address_refused(address, hosts)?))
     }
 
     /// The first probe of a store is in: its references are looked at.
@@ -111,5 +102,42 @@ impl Engine {
         for key in self.references_of(name) {
             self.settle(&key);
         }
+    }
+}
+
+/// Why a tenant's store may not connect there.
+fn address_refused(address: &str, hosts: &[String]) -> Option<&'static str> {
+    let Some(rest) = address.strip_prefix("https://") else { return Some("a tenant's store needs an https address") };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let allowed = hosts.iter().any(|h| h == authority || authority.strip_suffix(":443") == Some(h));
+    (!allowed).then_some(
+        "this host is not one that tenants' stores may use: ask the platform team for tenantStores.allowedHosts",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::address_refused;
+
+    #[test]
+    fn a_tenants_store_goes_to_allowed_hosts_only() {
+        let hosts = ["vault.example".to_owned(), "bao.example:8200".to_owned()];
+        for good in ["https://vault.example", "https://vault.example/", "https://vault.example:443/x", "https://bao.example:8200"] {
+            assert_eq!(address_refused(good, &hosts), None, "{good}");
+        }
+        for bad in [
+            "http://vault.example",
+            "https://vault.example:8200",
+            "https://bao.example",
+            "https://vault.example.evil",
+            "https://evil@vault.example",
+            "https://evil\\vault.example",
+            "https://vault.example.",
+            "https://169.254.169.254",
+            "https://",
+        ] {
+            assert!(address_refused(bad, &hosts).is_some(), "{bad}");
+        }
+        assert!(address_refused("https://vault.example", &[]).is_some());
     }
 }
