@@ -3,7 +3,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::{
     chart::{self, Installed},
@@ -12,6 +12,14 @@ use crate::{
     table::{Refusal, Row},
     tenant::{Answer, REFERENCES, STORES, Tenant, core, ours, roles},
 };
+
+/// Floods are played alone: all attempts share one small machine.
+static FLOODS: RwLock<()> = RwLock::const_new(());
+
+enum Turn {
+    Alone(#[allow(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
+    Together(#[allow(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
+}
 
 static OPERATOR: OnceCell<(Operator, Installed)> = OnceCell::const_new();
 
@@ -52,10 +60,16 @@ pub struct Arena {
     target: Value,
     row: &'static Row,
     seen: usize,
+    _turn: Turn,
 }
 
 impl Arena {
     pub async fn new(row: &'static Row) -> Self {
+        let mut floods = crate::flood::ROWS.iter().chain(crate::workers::ROWS);
+        let turn = match floods.any(|flood| flood.name == row.name) {
+            true => Turn::Alone(FLOODS.write().await),
+            false => Turn::Together(FLOODS.read().await),
+        };
         let (operator, installed) = operator().await;
         let cluster = Cluster::connect().await;
         let bao = Bao::new().await;
@@ -72,7 +86,7 @@ impl Arena {
         bind_admin(&space, &tenant).await;
         let mut arena = Self {
             operator, installed, cluster, bao, tenant, space, org, own, victim, victim_org, value, store, home,
-            target: Value::Null, row, seen: 0,
+            target: Value::Null, row, seen: 0, _turn: turn,
         };
         arena.put_store(&arena.store, json!({})).await;
         let spec = arena.spec(one("KEY", "key"));

@@ -9,6 +9,12 @@ use crate::{
     tenant::{REFERENCES, ours},
 };
 
+/// A store that gives little: what one takes, the others lack.
+async fn scarce(arena: &Arena) {
+    let limits = json!({ "requestsPerSecond": 50, "burst": 20, "minRefreshInterval": "1s" });
+    arena.put_store(&arena.store, json!({ "limits": limits })).await;
+}
+
 /// The tenant creates many references, a few at a time.
 async fn pour(arena: &Arena, specs: impl Iterator<Item = (String, Value)>) -> usize {
     let path = ours(&arena.space.name, REFERENCES);
@@ -40,6 +46,7 @@ fn many() -> usize {
 
 attempts! {
     flood_of_bad_references: "creates 2,000 references that are wrong in every way (10,000 with SECRETREF_FLOOD=10000)" => Harmless("the others get new values and new references within the usual time"), |a| {
+        scarce(&a).await;
         let org = a.victim_org.clone();
         let bad = (0..many()).map(|i| {
             let mut rest = one("KEY", &format!("missing-{i}"));
@@ -58,6 +65,7 @@ attempts! {
     }
 
     flood_of_names: "asks for 15,000 names that are not there, in 60 references" => Harmless("requests take turns between namespaces: the others get theirs within the usual time"), |a| {
+        scarce(&a).await;
         let mark = unique();
         let wide = (0..60).map(|i| {
             let data: Vec<Value> = (0..250).map(|k| secret(&format!("K{k}"), &format!("none-{mark}-{i}-{k}"))).collect();
@@ -68,6 +76,7 @@ attempts! {
     }
 
     flood_of_sync_now: "asks for a sync at once 300 times, for 200 names each" => Harmless("the others get theirs within the usual time"), |a| {
+        scarce(&a).await;
         let data: Vec<Value> = (0..200).map(|k| secret(&format!("K{k}"), &format!("none-{k}"))).collect();
         let wide = (0..10).map(|i| (format!("wide-{i}"), json!({ "data": data })));
         pour(&a, wide).await;

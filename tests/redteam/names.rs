@@ -118,8 +118,8 @@ attempts! {
         }
     }
 
-    version_of_dots: "asks for a version `..` or `-1`" => Reason("SecretNotFound", ""), |a| {
-        for (name, version) in [("dots", ".."), ("minus", "-1"), ("words", "latest")] {
+    version_of_dots: "asks for a version `..` or `latest`" => Reason("StoreMisconfigured", "makes no sense"), |a| {
+        for (name, version) in [("dots", ".."), ("words", "latest")] {
             let entry = json!({ "key": "KEY", "secretRef": { "name": "key", "version": version, "scope": "Org" } });
             a.submit(name, json!({ "data": [entry] })).await;
         }
