@@ -109,12 +109,7 @@ impl NamespaceSeen {
 }
 
 /// Starts all watches; they run until the process ends. Answers how many [`Seen::Listed`] each kind will send.
-pub fn start(
-    client: &Client,
-    namespaces: &[String],
-    roles_only: bool,
-    tell: &UnboundedSender<Message>,
-) -> usize {
+pub fn start(client: &Client, namespaces: &[String], roles_only: bool, tell: &UnboundedSender<Message>) -> usize {
     let scopes: Vec<Option<&str>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|n| Some(n.as_str())).collect() };
     for scope in &scopes {

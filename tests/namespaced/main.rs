@@ -58,7 +58,12 @@ async fn with_roles_alone_it_serves_its_namespaces_and_sees_no_other() {
         if can(&account, "list", "secrets", &mine.name) { Ok(()) } else { Err("not yet".to_owned()) }
     })
     .await;
-    for (verb, resource) in [("list", "secrets"), ("list", "namespaces"), ("get", "clustersecretstores.secretref.dev"), ("list", "secretreferences.secretref.dev")] {
+    for (verb, resource) in [
+        ("list", "secrets"),
+        ("list", "namespaces"),
+        ("get", "clustersecretstores.secretref.dev"),
+        ("list", "secretreferences.secretref.dev"),
+    ] {
         assert!(!can(&account, verb, resource, ""), "{verb} {resource} everywhere");
         assert!(!can(&account, verb, resource, &foreign.name), "{verb} {resource} in a namespace that is not served");
     }

@@ -76,7 +76,8 @@ impl Arena {
         let org = format!("acme{}", unique());
         let victim_org = format!("{org}-corp");
         let home = Space { cluster: cluster.clone(), name: installed.namespace.clone() };
-        let (space, victim) = tokio::join!(cluster.namespace("attacker", &org), cluster.namespace("victim", &victim_org));
+        let (space, victim) =
+            tokio::join!(cluster.namespace("attacker", &org), cluster.namespace("victim", &victim_org));
         let (own, value) = (plant("own"), plant("victim"));
         bao.put(&format!("{org}--key"), json!({ "value": own })).await;
         bao.put(&format!("{victim_org}--key"), json!({ "value": value })).await;
@@ -85,8 +86,23 @@ impl Arena {
         let tenant = Tenant::new(&format!("tenant-{}", space.name), &[]).await;
         bind_admin(&space, &tenant).await;
         let mut arena = Self {
-            operator, installed, cluster, bao, tenant, space, org, own, victim, victim_org, value, store, home,
-            target: Value::Null, row, seen: 0, _turn: turn,
+            operator,
+            installed,
+            cluster,
+            bao,
+            tenant,
+            space,
+            org,
+            own,
+            victim,
+            victim_org,
+            value,
+            store,
+            home,
+            target: Value::Null,
+            row,
+            seen: 0,
+            _turn: turn,
         };
         arena.put_store(&arena.store, json!({})).await;
         let spec = arena.spec(one("KEY", "key"));
@@ -237,7 +253,8 @@ pub async fn bind_admin(space: &Space, tenant: &Tenant) {
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin" },
         "subjects": [{ "kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": tenant.user }],
     });
-    let request = axum::http::Request::post(roles(&space.name, "rolebindings")).header("Content-Type", "application/json");
+    let request =
+        axum::http::Request::post(roles(&space.name, "rolebindings")).header("Content-Type", "application/json");
     let request = request.body(binding.to_string().into_bytes()).unwrap();
     space.cluster.client.request::<Value>(request).await.unwrap();
     // The operator's kinds come into `admin` by aggregation, a moment after the chart is there.

@@ -87,7 +87,8 @@ pub fn kubectl(args: &[&str], input: &str) -> String {
 fn run(mut command: Command, input: &str) -> String {
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = piped.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}: is it in PATH, as tests/run.sh sets it?"));
+    let mut child =
+        piped.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}: is it in PATH, as tests/run.sh sets it?"));
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let done = child.wait_with_output().unwrap();
     assert!(done.status.success(), "{command:?}:\n{}", String::from_utf8_lossy(&done.stderr));

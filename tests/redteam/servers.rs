@@ -34,7 +34,8 @@ impl Collector {
         let router = Router::new().fallback(move |request: Request| async move {
             let (parts, body) = request.into_parts();
             let body = to_bytes(body, 1 << 20).await.unwrap_or_default();
-            let note = format!("{} {} {:?}\n{}", parts.method, parts.uri, parts.headers, String::from_utf8_lossy(&body));
+            let note =
+                format!("{} {} {:?}\n{}", parts.method, parts.uri, parts.headers, String::from_utf8_lossy(&body));
             notes.lock().unwrap().push(note);
             let location = location.map(|to| [("Location", format!("{to}{}", parts.uri))]);
             (status, location.map(IntoResponse::into_response).unwrap_or_default()).into_response()

@@ -245,7 +245,10 @@ async fn kubernetes_login(arena: &Arena, account: &str, namespace: &str) {
     let view = crate::chart::kubectl(&["config", "view", "--raw", "--minify", "--flatten", "-o", "json"], "");
     let view: Value = serde_json::from_str(&view).unwrap();
     let cluster = &view["clusters"][0]["cluster"];
-    let ca = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, cluster["certificate-authority-data"].as_str().unwrap());
+    let ca = base64::Engine::decode(
+        &base64::engine::general_purpose::STANDARD,
+        cluster["certificate-authority-data"].as_str().unwrap(),
+    );
     let ca = String::from_utf8(ca.unwrap()).unwrap();
     let post = reqwest::Method::POST;
     arena.bao.must(post.clone(), "sys/auth/kubernetes", json!({ "type": "kubernetes" })).await;
@@ -259,7 +262,11 @@ async fn kubernetes_login(arena: &Arena, account: &str, namespace: &str) {
 
 /// The tenant's ServiceAccount and a store that logs in as it.
 async fn logs_in(arena: &mut Arena, account: &str) {
-    arena.tenant.create(&core(&arena.space.name, "serviceaccounts"), &json!({ "metadata": { "name": account } })).await.unwrap();
+    arena
+        .tenant
+        .create(&core(&arena.space.name, "serviceaccounts"), &json!({ "metadata": { "name": account } }))
+        .await
+        .unwrap();
     let auth = json!({ "kubernetes": { "role": "tenant", "serviceAccountRef": { "name": account }, "audiences": ["vault.example"] } });
     let provider = bao(arena, json!({ "auth": auth }));
     arena.own_store("mine", provider).await.unwrap();

@@ -5,13 +5,14 @@ use serde_json::json;
 
 use crate::{
     arena::{one, reference},
+    flood::arrives,
     harness::plant,
     servers::Collector,
     tenant::{REFERENCES, STORES, ours},
 };
 
 attempts! {
-    stores_that_never_answer: "has an allowed server that answers logins and then nothing, six stores on it with a timeout of 5 minutes, and 40 references to each" => Harmless("all stores of a namespace share a few workers: the others get theirs within the usual time"), |a| {
+    stores_that_never_answer: "has an allowed server that answers logins and then nothing, six stores on it with a timeout of 5 minutes, and 40 references to each" => Harmless("all stores of a namespace share a few workers: the others get theirs all the same"), |a| {
         let allowed = Collector::allowed(StatusCode::OK, None).await;
         allowed.served.line(crate::tls::Line::Hangs);
         a.space.secret("mine", &json!({ "token": plant("token") })).await;
@@ -34,7 +35,7 @@ attempts! {
         a.bao.put(&format!("{}--fresh", a.victim_org), json!({ "value": new })).await;
         let spec = a.spec(one("KEY", "fresh"));
         a.victim.reference("fresh", &spec).await;
-        a.victim.until_data("fresh", &json!({ "KEY": new })).await;
+        arrives(&a, "fresh", &new).await;
         a.harmless();
     }
 }

@@ -122,7 +122,12 @@ mod tests {
     #[test]
     fn a_tenants_store_goes_to_allowed_hosts_only() {
         let hosts = ["vault.example".to_owned(), "bao.example:8200".to_owned()];
-        for good in ["https://vault.example", "https://vault.example/", "https://vault.example:443/x", "https://bao.example:8200"] {
+        for good in [
+            "https://vault.example",
+            "https://vault.example/",
+            "https://vault.example:443/x",
+            "https://bao.example:8200",
+        ] {
             assert_eq!(address_refused(good, &hosts), None, "{good}");
         }
         for bad in [

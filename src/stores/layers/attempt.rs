@@ -116,8 +116,8 @@ impl Layers {
                 Err(wait) => sleep(wait.min(PATIENCE)).await,
             }
         }
-        let admitted =
-            self.breaker(|breaker, now| if attempt.is_probe() { Ok(breaker.admit_probe()) } else { breaker.admit(now) });
+        let admitted = self
+            .breaker(|breaker, now| if attempt.is_probe() { Ok(breaker.admit_probe()) } else { breaker.admit(now) });
         match admitted {
             Ok(admitted) => Ok(Sent {
                 layers: self,
