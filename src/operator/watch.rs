@@ -176,7 +176,9 @@ async fn look_at_namespaces(
                 }
             };
             // The engine is gone only when the process ends.
-            let _ = told.map(|seen| tell.send(Message::Namespace(seen)));
+            if let Some(seen) = told {
+                let _ = tell.send(Message::Namespace(seen));
+            }
         }
         if !listed && looked.len() == names.iter().collect::<HashSet<_>>().len() {
             listed = true;

@@ -79,7 +79,7 @@ async fn with_roles_alone_it_serves_its_namespaces_and_sees_no_other() {
     mine.until_data("app", &json!({ "KEY": old })).await;
     bao.put("acme--key", json!({ "value": new })).await;
     mine.until_data("app", &json!({ "KEY": new })).await;
-    mine.until_event("SecretReference", "app", "Created").await;
+    mine.until_event("SecretReference", "app", "Synced").await;
 
     // The label of a namespace counts here, too, and a change of it is seen.
     second.until_reason("app", "OrgNotBound").await;

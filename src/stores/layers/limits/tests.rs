@@ -139,8 +139,7 @@ async fn order(lanes: &[Lane<'static>]) -> Vec<Lane<'static>> {
     for one in waiting {
         one.await.unwrap();
     }
-    let done = done.lock().unwrap().clone();
-    done
+    std::mem::take(&mut *done.lock().unwrap())
 }
 
 #[tokio::test]
