@@ -92,6 +92,7 @@ impl Engine {
             self.running += 1;
             if let Some(state) = self.stores.get_mut(&job.reference.store) {
                 state.syncing += 1;
+                *state.syncing_for.entry(key.namespace.clone()).or_default() += 1;
             }
             let (context, tell) = (self.parts.context.clone(), self.tell.clone());
             let lost = Outcome::lost(&job.reference);
@@ -110,7 +111,10 @@ impl Engine {
     /// One store that hangs must not take all workers: beyond its share, its references stand aside.
     fn waits_for_its_store(&mut self, key: &ObjectKey, class: Class) -> bool {
         let Some(store) = self.references.get(key).map(|t| t.model.store.clone()) else { return false };
-        if self.room(&store) > 0 {
+        // However much one namespace has to do, it leaves a part of what is free to others.
+        let room = self.room(&store);
+        let theirs = self.stores.get(&store).and_then(|s| s.syncing_for.get(&key.namespace)).copied();
+        if theirs.unwrap_or_default() < room.saturating_mul(3) {
             return false;
         }
         let Some(state) = self.stores.get_mut(&store) else { return false };

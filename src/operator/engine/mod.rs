@@ -180,6 +180,8 @@ struct StoreState {
     /// Its status is being written.
     writing: bool,
     syncing: usize,
+    /// The same for each namespace that has any.
+    syncing_for: HashMap<Arc<str>, usize>,
     /// References that wait for their turn at this store.
     aside: WorkQueue,
     /// Logins that are counted already.
@@ -370,6 +372,7 @@ impl StoreState {
             to_read: VecDeque::new(),
             writing: false,
             syncing: 0,
+            syncing_for: HashMap::new(),
             aside: WorkQueue::default(),
             logins: 0,
             pushed: None,
