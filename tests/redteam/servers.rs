@@ -49,6 +49,11 @@ impl Collector {
         let mut collector = Self::new(status, location).await;
         collector.served.stop().await;
         collector.served.port = *ALLOWED;
+        // Who had it before may still be going.
+        wait_for("the allowed port is free", || async {
+            std::net::TcpListener::bind(("127.0.0.1", *ALLOWED)).map(drop).map_err(|e| e.to_string())
+        })
+        .await;
         collector.served.start();
         collector._turn = Some(turn);
         collector
