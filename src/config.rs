@@ -5,7 +5,7 @@ mod credentials;
 mod environment;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -16,7 +16,7 @@ use thiserror::Error;
 pub use credentials::LocalCredentials;
 pub use environment::Environment;
 
-use crate::api::ClusterSecretStoreSpec;
+use crate::{api::ClusterSecretStoreSpec, stores::settings::provider_name};
 
 /// The file that is looked for, here and in the folders above.
 pub const FILE: &str = "secretref.toml";
@@ -61,13 +61,10 @@ impl Config {
             },
             None => Self::default(),
         };
-        for (name, spec) in environment.stores()? {
-            let kind = crate::stores::settings::provider_name(&spec.provider);
-            let has_one =
-                |known: &ClusterSecretStoreSpec| crate::stores::settings::provider_name(&known.provider) == kind;
-            if !config.stores.values().any(has_one) {
-                config.stores.insert(name.to_owned(), spec);
-            }
+        let kinds: BTreeSet<&str> = config.stores.values().map(|spec| provider_name(&spec.provider)).collect();
+        for (name, spec) in environment.stores(|kind| !kinds.contains(kind))? {
+            // A store of another kind may have that name in the file.
+            config.stores.entry(name.to_owned()).or_insert(spec);
         }
         Ok(config)
     }

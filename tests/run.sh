@@ -44,7 +44,7 @@ if [ $# -eq 0 ]; then
 fi
 say "cargo test"
 # Most of them wait for a server: more at once than there are cores.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-12} SECRETREF_SUITE=$CACHE/test/suite
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-8} SECRETREF_SUITE=$CACHE/test/suite
 rm -rf "$SECRETREF_SUITE"
 cargo test --locked "$@" 7>&-
 if [ $# -eq 0 ]; then

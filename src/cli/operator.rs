@@ -5,7 +5,7 @@ use std::{error::Error, net::SocketAddr};
 use crate::{
     operator::{self, Options},
     resolve::Policy,
-    telemetry::{self, LogFormat},
+    telemetry::{LogFormat, Telemetry},
 };
 
 /// Run the operator, in a pod or against KUBECONFIG
@@ -86,7 +86,9 @@ pub struct Args {
 
 /// Runs until a signal ends it.
 pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    telemetry::init_logging(args.log_format, &args.log_filter)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let instance = args.instance.unwrap_or_else(|| format!("secretref-{:08x}", rand::random::<u32>()));
+    let telemetry = Telemetry::start(args.log_format, &args.log_filter, runtime.handle(), &instance)?;
     let options = Options {
         metrics_addr: args.metrics_addr,
         health_addr: args.health_addr,
@@ -94,7 +96,7 @@ pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
         roles_only: args.roles_only,
         leader_election: !args.no_leader_election,
         own_namespace: args.operator_namespace,
-        instance: args.instance.unwrap_or_else(|| format!("secretref-{:08x}", rand::random::<u32>())),
+        instance,
         service_account: args.service_account,
         policy: Policy { target_types: args.target_types, refused_prefixes: args.refused_prefixes },
         tenant_hosts: args.tenant_stores.then_some(args.tenant_hosts),
@@ -102,9 +104,9 @@ pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
         pod: args.pod,
         source_ip: args.source_ip,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(operator::run(options))?;
-    Ok(())
+    let ended = runtime.block_on(operator::run(options));
+    telemetry.close();
+    Ok(ended?)
 }
 
 fn service_account(text: &str) -> Result<(String, String), String> {

@@ -1,13 +1,13 @@
 //! `secretref stores`
 
-use std::{error::Error, io::Write, path::PathBuf, sync::Arc};
+use std::{error::Error, io::Write, path::PathBuf};
 
 use serde::Serialize;
 
 use crate::{
-    api::{Capabilities, ClusterSecretStoreSpec, Provider, Reason},
+    api::{Capabilities, ClusterSecretStoreSpec, Reason},
     config::{Config, Environment, LocalCredentials},
-    stores::{Connector, Failure, Marks, StoreError, connect, settings, settings::provider_name},
+    stores::{Failure, StoreError, settings, settings::provider_name},
 };
 
 /// Show the health of the configured stores, as `kubectl get clustersecretstores` does on a cluster
@@ -85,19 +85,7 @@ async fn row(name: String, spec: ClusterSecretStoreSpec, credentials: LocalCrede
 
 async fn probe(spec: &ClusterSecretStoreSpec, credentials: LocalCredentials) -> Result<Capabilities, StoreError> {
     let provider = &spec.provider;
-    let ca_ref = match provider {
-        Provider { vault: Some(vault), .. } => vault.ca_ref.as_ref(),
-        Provider { infisical: Some(infisical), .. } => infisical.ca_ref.as_ref(),
-        Provider { azure_key_vault: Some(azure), .. } => azure.ca_ref.as_ref(),
-        _ => None,
-    };
-    let ca = ca_ref.map(|source| credentials.ca_bundle(source)).transpose()?;
-    let client = match provider.kubernetes {
-        Some(_) => kube::Client::try_default().await.ok(),
-        None => None,
-    };
-    let store =
-        connect(provider, Connector { ca, credentials: Arc::new(credentials), client, marks: Marks::random() })?;
+    let store = crate::resolver::open(provider, &credentials).await?;
     let timeout = settings(provider, None, spec.limits.as_ref(), None).timeout;
     tokio::time::timeout(timeout, store.probe()).await.unwrap_or_else(|_| {
         let message = "the store does not answer: look at its load and at the network, or raise limits.timeout";

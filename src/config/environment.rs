@@ -35,19 +35,29 @@ impl Environment {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// Every variable.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The stores that it names: `VAULT_ADDR`, `AZURE_KEY_VAULT_URL`, and for Infisical `INFISICAL_PROJECT_ID`.
     ///
     /// # Errors
     /// When one is named by half.
-    pub(super) fn stores(&self) -> Result<Vec<(&'static str, ClusterSecretStoreSpec)>, ConfigError> {
+    pub(super) fn stores(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<(&'static str, ClusterSecretStoreSpec)>, ConfigError> {
         let mut stores = Vec::new();
-        if let Some(vault) = self.vault() {
+        if let Some(vault) = self.vault().filter(|_| wanted("vault")) {
             stores.push(("vault", spec(Provider { vault: Some(vault), ..Provider::default() })));
         }
-        if let Some(azure) = self.azure() {
+        if let Some(azure) = self.azure().filter(|_| wanted("azureKeyVault")) {
             stores.push(("azure", spec(Provider { azure_key_vault: Some(azure), ..Provider::default() })));
         }
-        if let Some(infisical) = self.infisical()? {
+        if wanted("infisical")
+            && let Some(infisical) = self.infisical()?
+        {
             stores.push(("infisical", spec(Provider { infisical: Some(infisical), ..Provider::default() })));
         }
         Ok(stores)

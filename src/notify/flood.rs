@@ -1,7 +1,7 @@
 //! How much one sender may say, and what was said before. Pure.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -15,7 +15,7 @@ const SEEN: usize = 4096;
 
 /// One bucket for each store: beyond it the store is taken for changed as a whole.
 #[derive(Debug, Default)]
-pub(super) struct Rates(HashMap<Arc<str>, Bucket>);
+pub(crate) struct Rates(HashMap<Arc<str>, Bucket>);
 
 #[derive(Debug)]
 struct Bucket {
@@ -25,7 +25,7 @@ struct Bucket {
 
 impl Rates {
     /// Whether so many keys of a store may be told one by one now.
-    pub(super) fn allow(&mut self, store: &Arc<str>, keys: usize, now: Duration) -> bool {
+    pub(crate) fn allow(&mut self, store: &Arc<str>, keys: usize, now: Duration) -> bool {
         let full = f64::from(BURST);
         // A store that has rested needs no bucket: the names of stores that are gone do not pile up.
         let tokens = |b: &Bucket| full.min(now.saturating_sub(b.at).as_secs_f64().mul_add(f64::from(RATE), b.tokens));
@@ -39,17 +39,21 @@ impl Rates {
     }
 }
 
+/// For so long the same request is taken again: clocks of senders tick in seconds, and two changes of one key within a
+/// second are signed alike.
+const SAME: Duration = Duration::from_secs(2);
+
 /// Signatures that were taken: the same request again says nothing new.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     order: VecDeque<([u8; 32], Duration)>,
-    known: HashSet<[u8; 32]>,
+    known: HashMap<[u8; 32], Duration>,
 }
 
 impl Seen {
-    /// Whether this signature was taken before.
-    pub(super) fn has(&self, signature: &[u8; 32]) -> bool {
-        self.known.contains(signature)
+    /// Whether this signature was taken before, and not just now.
+    pub(super) fn has(&self, signature: &[u8; 32], now: Duration) -> bool {
+        self.known.get(signature).is_some_and(|at| now.saturating_sub(*at) > SAME)
     }
 
     /// Takes it; one sent longer ago than `window` to either side would be refused anyway.
@@ -59,9 +63,10 @@ impl Seen {
             let Some((gone, _)) = self.order.pop_front() else { break };
             self.known.remove(&gone);
         }
-        if self.known.insert(signature) {
+        self.known.entry(signature).or_insert_with(|| {
             self.order.push_back((signature, now));
-        }
+            now
+        });
     }
 }
 
@@ -94,9 +99,12 @@ mod tests {
             bytes
         };
         seen.add(signature(0), NOW, 300 * SECOND);
-        assert!(seen.has(&signature(0)) && !seen.has(&signature(1)));
+        let later = NOW + 3 * SECOND;
+        assert!(!seen.has(&signature(0), NOW + SECOND), "two changes within a second");
+        assert!(seen.has(&signature(0), later) && !seen.has(&signature(1), later));
         seen.add(signature(1), NOW + 601 * SECOND, 300 * SECOND);
-        assert!(!seen.has(&signature(0)) && seen.has(&signature(1)));
+        let later = NOW + 610 * SECOND;
+        assert!(!seen.has(&signature(0), later) && seen.has(&signature(1), later));
         for i in 0..3 * SEEN {
             seen.add(signature(i), NOW + 601 * SECOND, 300 * SECOND);
         }

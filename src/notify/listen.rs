@@ -32,6 +32,8 @@ use crate::{api::Provider, secret::SecretValue, telemetry::Metrics};
 
 /// The longest body.
 const MAX_BODY: usize = 256 * 1024;
+/// Event Grid sends batches of up to 1 MB, and does not send again what was too large.
+const MAX_BATCH: usize = 1 << 20;
 /// How long a body may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Notifications that are taken at once.
@@ -83,11 +85,14 @@ impl Hooks {
         let Ok(_seat) = self.seats.try_acquire() else { return busy() };
         let (head, body) = request.into_parts();
         let Some(proof) = Proof::of(source, &head.headers, head.uri.query()) else { return refused() };
-        let body = match timeout(PATIENCE, to_bytes(body, MAX_BODY)).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(_)) => return plain("too_large", StatusCode::PAYLOAD_TOO_LARGE),
-            Err(_) => return plain("timeout", StatusCode::REQUEST_TIMEOUT),
-        };
+        let body =
+            match timeout(PATIENCE, to_bytes(body, if source == Source::EventGrid { MAX_BATCH } else { MAX_BODY }))
+                .await
+            {
+                Ok(Ok(body)) => body,
+                Ok(Err(_)) => return plain("too_large", StatusCode::PAYLOAD_TOO_LARGE),
+                Err(_) => return plain("timeout", StatusCode::REQUEST_TIMEOUT),
+            };
         let known = self.directory.get(store);
         match self.proven(store, &proof, &body).await {
             Err(Unreadable) => return busy(),
@@ -119,7 +124,7 @@ impl Hooks {
 
     async fn record(&self, known: &Known, signature: Option<[u8; 32]>, changed: Vec<Changed>) -> Outcome {
         let now = since_epoch();
-        if signature.is_some_and(|s| lock(&self.seen).has(&s)) {
+        if signature.is_some_and(|s| lock(&self.seen).has(&s, now)) {
             return plain("replayed", StatusCode::ACCEPTED);
         }
         let within = lock(&self.rates).allow(&known.uid, changed.len(), now);

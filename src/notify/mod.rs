@@ -20,6 +20,7 @@ mod verify;
 use std::sync::Arc;
 
 pub use directory::{Directory, Known};
+pub(crate) use flood::Rates;
 pub use keys::Keys;
 pub use listen::{Hooks, serve};
 pub use record::{Place, RINGS_LABEL, Recorder};

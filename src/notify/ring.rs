@@ -149,8 +149,8 @@ impl Ring {
         let now = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
         let seq = now.max(self.last.saturating_add(1));
         self.last = seq;
-        let kept = u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX);
-        self.notes.retain(|n| n.seq.saturating_add(kept) >= now && !(n.store == *store && n.about.is(&about)));
+        self.forget_old(at);
+        self.notes.retain(|n| !(n.store == *store && n.about.is(&about)));
         self.notes.push(Note { seq, store: store.clone(), about });
         self.make_room();
         seq
@@ -185,6 +185,12 @@ impl Ring {
     /// Takes out the notes of a store.
     pub fn take(&mut self, store: &str) -> Vec<Note> {
         self.notes.extract_if(.., |n| &*n.store == store).collect()
+    }
+
+    /// Forgets what is older than it is of use.
+    pub fn forget_old(&mut self, now: Duration) {
+        let since = u64::try_from(now.saturating_sub(KEPT).as_millis()).unwrap_or(u64::MAX);
+        self.notes.retain(|n| n.seq >= since);
     }
 
     /// Whether there are no notes.

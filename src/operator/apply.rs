@@ -2,21 +2,21 @@
 //! preconditions, with a deadline on every request, and only while this replica leads.
 
 mod refusal;
+mod release;
+mod request;
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
 
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
-    Api, Client,
-    api::{DeleteParams, PartialObjectMeta, Patch, PatchParams, Preconditions},
-    core::Status,
+    Api,
+    api::{PartialObjectMeta, Patch, PatchParams},
 };
 use serde_json::json;
-use thiserror::Error;
-use tokio::sync::watch;
+
+pub use request::{ApiError, Writer};
 
 use super::{
-    lease::Leadership,
     model::Reference,
     plan::{Write, foreign},
     target::{self, MANAGER, Ownership, Precondition, TargetMeta, manager},
@@ -25,75 +25,10 @@ use crate::{
     api::{CreationPolicy, Reason, SecretReference, SecretReferenceStatus},
     resolve::Problem,
     secret::SecretValue,
-    telemetry::Metrics,
 };
-
-/// How long the API server may take to answer a question.
-const DEADLINE: Duration = Duration::from_secs(10);
-
-/// How long it may take for a write: one that is sent at the very end of a term has ended before another replica may
-/// lead, which is [`lease::LEASE`](super::lease::LEASE) less [`lease::DEADLINE`](super::lease::DEADLINE) later.
-const WRITE_DEADLINE: Duration = Duration::from_secs(5);
-
-/// The longest wait before a request is sent a second time, whatever the API server asks for.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// How often the same thing is tried against someone who writes at the same time.
 const TRIES: usize = 4;
-
-/// Why the API server was asked in vain.
-#[derive(Debug, Error)]
-pub enum ApiError {
-    /// This replica does not lead (any more).
-    #[error("this replica does not lead")]
-    NotLeading,
-    /// No answer in time.
-    #[error("the API server did not answer in time")]
-    Timeout,
-    /// It answered with an error.
-    #[error("the API server refused: {}", refusal::code(.0))]
-    Refused(Box<Status>),
-    /// It could not be asked, or its answer could not be read. The cause is not shown: it may quote the answer.
-    #[error("the API server could not be asked")]
-    Transport,
-}
-
-impl ApiError {
-    /// The HTTP status.
-    pub fn code(&self) -> Option<u16> {
-        match self {
-            Self::Refused(status) => Some(status.code),
-            _ => None,
-        }
-    }
-
-    /// How long to wait before the request is sent again, if it was not carried out for want of time.
-    fn come_back(&self) -> Option<Duration> {
-        let Self::Refused(status) = self else { return None };
-        let after = status.details.as_ref().map_or(0, |d| d.retry_after_seconds).max(1);
-        matches!(status.code, 429 | 503 | 504).then(|| Duration::from_secs(after.into()).min(LONGEST_WAIT))
-    }
-}
-
-/// The one writer.
-#[derive(Clone)]
-pub struct Writer {
-    /// The API server.
-    pub client: Client,
-    /// Whether this replica leads, checked before every write.
-    pub leadership: watch::Receiver<Leadership>,
-    /// Counts.
-    pub metrics: Arc<Metrics>,
-}
-
-/// What came of giving merged keys back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Released {
-    /// Nothing of the reference is left in the Secret.
-    Done,
-    /// The Secret itself is gone, or is another one now.
-    Gone,
-}
 
 /// What came of a write of the target.
 #[derive(Debug)]
@@ -105,59 +40,6 @@ pub struct Written {
 }
 
 impl Writer {
-    /// Whether this replica leads.
-    pub fn leads(&self) -> bool {
-        self.leadership.borrow().is_leading()
-    }
-
-    /// One request: fenced, bounded, counted.
-    ///
-    /// # Errors
-    /// See [`ApiError`].
-    pub async fn call<T>(
-        &self,
-        verb: &'static str,
-        kind: &'static str,
-        request: impl Future<Output = kube::Result<T>>,
-    ) -> Result<T, ApiError> {
-        let reads = matches!(verb, "get" | "list");
-        if !reads && !self.leads() {
-            return Err(ApiError::NotLeading);
-        }
-        let deadline = if reads { DEADLINE } else { WRITE_DEADLINE };
-        let result = match tokio::time::timeout(deadline, request).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(kube::Error::Api(status))) => Err(ApiError::Refused(status)),
-            Ok(Err(_)) => Err(ApiError::Transport),
-            Err(_) => Err(ApiError::Timeout),
-        };
-        let counted = match &result {
-            Ok(_) => "success",
-            Err(ApiError::Refused(_)) => "refused",
-            Err(ApiError::Timeout) => "timeout",
-            Err(_) => "failed",
-        };
-        self.metrics.apiserver_request(verb, kind, counted);
-        result
-    }
-
-    /// [`Self::call`], and once more when the API server says to come back: leadership is asked for each of the two, so
-    /// the client below must not retry by itself.
-    ///
-    /// # Errors
-    /// See [`ApiError`].
-    pub async fn call_again<T, F: Future<Output = kube::Result<T>>>(
-        &self,
-        verb: &'static str,
-        kind: &'static str,
-        mut request: impl FnMut() -> F,
-    ) -> Result<T, ApiError> {
-        let first = self.call(verb, kind, request()).await;
-        let Some(wait) = first.as_ref().err().and_then(ApiError::come_back) else { return first };
-        tokio::time::sleep(wait).await;
-        self.call(verb, kind, request()).await
-    }
-
     /// Makes the target what the plan says.
     ///
     /// # Errors
@@ -269,81 +151,6 @@ impl Writer {
             .await
             .map_err(|e| rejected(&e, reference))?;
         Ok(done.metadata)
-    }
-
-    /// Takes the target away: a Secret of ours whole, merged keys one by one.
-    ///
-    /// # Errors
-    /// `TargetRejected`.
-    pub async fn remove(
-        &self,
-        reference: &Reference,
-        target: &TargetMeta,
-        policy: CreationPolicy,
-    ) -> Result<(), Problem> {
-        if policy == CreationPolicy::Merge {
-            let (namespace, name) = (&reference.key.namespace, &reference.key.name);
-            let released = self.release(namespace, &reference.target, name, &target.uid).await;
-            return released.map(|_| ()).map_err(|e| rejected(&e, reference));
-        }
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), &reference.key.namespace);
-        let preconditions = Preconditions { uid: Some(target.uid.clone()), resource_version: None };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-        match self.call_again("delete", "secrets", || api.delete(&reference.target, &params)).await {
-            Err(error) if !matches!(error.code(), Some(404 | 409)) => Err(rejected(&error, reference)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Gives back everything that a merging reference of this name holds in a Secret. After an error some of it may be
-    /// left: to be tried again.
-    ///
-    /// # Errors
-    /// See [`ApiError`].
-    pub async fn release(
-        &self,
-        namespace: &str,
-        secret: &str,
-        reference: &str,
-        uid: &str,
-    ) -> Result<Released, ApiError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match self.release_as_seen(namespace, secret, reference, uid).await {
-                Err(error) if error.code() == Some(404) => return Ok(Released::Gone),
-                // Someone wrote in between, and may hold now what nobody else held.
-                Err(error) if error.code() == Some(409) && tries < TRIES => {}
-                result => return result,
-            }
-        }
-    }
-
-    async fn release_as_seen(
-        &self,
-        namespace: &str,
-        secret: &str,
-        reference: &str,
-        uid: &str,
-    ) -> Result<Released, ApiError> {
-        let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), namespace);
-        let manager = manager(reference, CreationPolicy::Merge);
-        let found = self.call_again("get", "secrets", || api.get_metadata_opt(secret)).await?.map(|f| f.metadata);
-        let Some(mut meta) = found.filter(|m| m.uid.as_deref() == Some(uid)) else { return Ok(Released::Gone) };
-        let keys = target::held_alone(&meta, &manager);
-        if !keys.is_empty() {
-            let nulls: serde_json::Map<_, _> = keys.into_iter().map(|k| (k, serde_json::Value::Null)).collect();
-            let params = PatchParams { field_manager: Some(manager.clone()), ..PatchParams::default() };
-            let as_seen = json!({ "uid": uid, "resourceVersion": meta.resource_version });
-            let patch = Patch::Merge(json!({ "metadata": as_seen, "data": nulls }));
-            let patched = self.call_again("patch", "secrets", || api.patch_metadata(secret, &params, &patch)).await?;
-            meta = patched.metadata;
-        }
-        let as_seen = json!({ "name": secret, "uid": uid, "resourceVersion": meta.resource_version });
-        let body = Patch::Apply(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": as_seen }));
-        let params = PatchParams::apply(&manager);
-        self.call_again("patch", "secrets", || api.patch_metadata(secret, &params, &body)).await?;
-        Ok(Released::Done)
     }
 
     /// Writes a status, if it is another one; answers the object's new numeric version.

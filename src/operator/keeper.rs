@@ -1,6 +1,11 @@
 //! The keeper of one store: connects, keeps the session alive, probes, and passes on what the store tells by itself.
 //! One task for each store, on the leader only.
 
+mod notices;
+mod object;
+
+pub use object::{Era, StoreObject};
+
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
@@ -13,142 +18,26 @@ use kube::{
 use tokio::{
     sync::mpsc::{self, UnboundedSender},
     task::JoinSet,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
+use tracing::Instrument;
 
-use super::{
-    model::{StoreName, version},
-    watch::Message,
-};
+use super::{model::StoreName, watch::Message};
 use crate::{
-    api::{
-        CaRef, CaRefKind, Capabilities, ClusterSecretStore, Provider, SecretKeyRef, SecretStore, StoreStatus, Tenancy,
-    },
+    api::{CaRef, CaRefKind, Capabilities},
     audit::Audit,
-    naming::Scheme,
+    notify::Changed,
     stores::{
         Change, Connector, Marks, Store, StoreError, connect,
         credentials::{ClusterCredentials, Remembering, certainly},
         layers::{Cache, Identity, Layers},
-        scheme, settings,
-        settings::{Settings, provider_name},
+        settings::provider_name,
     },
     telemetry::Metrics,
 };
 
 /// How long until upkeep that was not answered, or a credential that could not be read, is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
-
-/// A store object as the operator keeps it.
-#[derive(Clone, Debug)]
-pub struct StoreObject {
-    /// Its uid.
-    pub uid: Arc<str>,
-    /// The generation of its spec.
-    pub generation: i64,
-    /// Numeric resourceVersion.
-    pub version: u64,
-    /// The server behind it.
-    pub provider: Provider,
-    /// How it spells keys.
-    pub scheme: Scheme,
-    /// Whom it admits.
-    pub tenancy: Arc<Tenancy>,
-    /// What the layers around it need to know.
-    pub settings: Settings,
-    /// Its status, as last seen.
-    pub status: StoreStatus,
-}
-
-/// One generation of one store object; a store that is made anew begins with the same generation, and another uid.
-pub type Era = (Arc<str>, i64);
-
-impl StoreObject {
-    /// Which object and generation this is.
-    pub fn era(&self) -> Era {
-        (self.uid.clone(), self.generation)
-    }
-
-    /// The platform's.
-    pub fn platform(object: &ClusterSecretStore) -> Self {
-        let spec = &object.spec;
-        Self {
-            uid: object.uid().unwrap_or_default().into(),
-            generation: object.metadata.generation.unwrap_or_default(),
-            version: version(&object.metadata),
-            scheme: scheme(&spec.provider, spec.layout, spec.name_style),
-            settings: settings(
-                &spec.provider,
-                spec.cache.as_ref(),
-                spec.limits.as_ref(),
-                spec.health_check_interval.as_ref(),
-            ),
-            provider: spec.provider.clone(),
-            tenancy: Arc::new(spec.tenancy.clone().unwrap_or_default()),
-            status: object.status.clone().unwrap_or_default(),
-        }
-    }
-
-    /// A tenant's: everything that has a namespace is in its own.
-    pub fn tenant(object: &SecretStore) -> Self {
-        let spec = &object.spec;
-        let mut provider = spec.provider.clone();
-        if let Some(kubernetes) = &mut provider.kubernetes {
-            kubernetes.namespace = object.namespace();
-        }
-        Self {
-            uid: object.uid().unwrap_or_default().into(),
-            generation: object.metadata.generation.unwrap_or_default(),
-            version: version(&object.metadata),
-            scheme: scheme(&provider, spec.layout, spec.name_style),
-            settings: settings(
-                &provider,
-                spec.cache.as_ref(),
-                spec.limits.as_ref(),
-                spec.health_check_interval.as_ref(),
-            ),
-            provider,
-            tenancy: Arc::default(),
-            status: object.status.clone().unwrap_or_default(),
-        }
-    }
-
-    /// The Secrets that hold its credentials and CA, and whether each is a ConfigMap instead.
-    pub fn credentials(&self, own: Option<&str>) -> Vec<(CaRefKind, String, String)> {
-        let namespace = |n: &Option<String>| own.map(str::to_owned).or_else(|| n.clone()).unwrap_or_default();
-        let secret = |s: &SecretKeyRef| (CaRefKind::Secret, namespace(&s.namespace), s.name.clone());
-        let ca = |c: &CaRef| (c.kind, namespace(&c.namespace), c.name.clone());
-        let mut out = Vec::new();
-        if let Some(vault) = &self.provider.vault {
-            out.extend(vault.ca_ref.as_ref().map(ca));
-            out.extend(vault.auth.token.as_ref().map(|t| secret(&t.secret_ref)));
-            out.extend(vault.auth.app_role.as_ref().map(|a| secret(&a.secret_id.secret_ref)));
-            out.extend(vault.auth.jwt.as_ref().map(|j| secret(&j.jwt.secret_ref)));
-        }
-        if let Some(azure) = &self.provider.azure_key_vault {
-            out.extend(azure.ca_ref.as_ref().map(ca));
-            let client = azure.auth.as_ref().and_then(|a| a.client_secret.as_ref());
-            out.extend(client.map(|c| secret(&c.client_secret.secret_ref)));
-        }
-        if let Some(infisical) = &self.provider.infisical {
-            out.extend(infisical.ca_ref.as_ref().map(ca));
-            let universal = infisical.auth.universal_auth.as_ref();
-            out.extend(universal.map(|u| secret(&u.client_id.secret_ref)));
-            out.extend(universal.map(|u| secret(&u.client_secret.secret_ref)));
-        }
-        out
-    }
-
-    /// The addresses that it would connect to: an authority gets the credential, too.
-    pub fn addresses(&self) -> impl Iterator<Item = &str> {
-        let p = &self.provider;
-        let vault = p.vault.as_ref().map(|v| v.address.as_str());
-        let azure = p.azure_key_vault.as_ref().map(|a| a.vault_url.as_str());
-        let authority = p.azure_key_vault.as_ref().and_then(|a| a.authority_host.as_deref());
-        let infisical = p.infisical.as_ref().map(|i| i.host_url.as_str());
-        [vault, azure, authority, infisical].into_iter().flatten()
-    }
-}
 
 /// What a keeper has to say.
 pub enum News {
@@ -158,6 +47,8 @@ pub enum News {
     Probed(Result<Capabilities, StoreError>),
     /// What the store tells by itself.
     Changed(Change),
+    /// Where the store says that something changed; it is polled all the same.
+    Noticed(Changed),
 }
 
 /// What every keeper needs.
@@ -197,7 +88,7 @@ pub async fn keep(house: Household, name: StoreName, object: StoreObject) {
     }
     let mut ticks = interval(object.settings.health_check_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last: Option<Arc<Layers>> = None;
+    let (begun, mut last): (Instant, Option<Arc<Layers>>) = (Instant::now(), None);
     loop {
         match open(&house, &name, &object).await {
             Ok(session) => {
@@ -207,7 +98,9 @@ pub async fn keep(house: Household, name: StoreName, object: StoreObject) {
                 };
                 let layers = last.insert(Arc::new(layers));
                 tell(News::Connected(layers.clone()));
-                serve(layers, &mut ticks, session.replaced(&mut credentials), &tell).await;
+                let notices = notices::pass_on(layers.store().notices(), begun, &object.uid, &house.metrics, &tell)
+                    .instrument(tracing::info_span!("stream", store = %name.label()));
+                serve(layers, &mut ticks, session.replaced(&mut credentials), notices, &tell).await;
             }
             Err(error) => {
                 tell(News::Probed(Err(error)));
@@ -225,6 +118,7 @@ async fn serve(
     layers: &Layers,
     ticks: &mut tokio::time::Interval,
     replaced: impl Future<Output = ()>,
+    notices: impl Future<Output = ()>,
     tell: &impl Fn(News),
 ) {
     ticks.reset_immediately();
@@ -236,6 +130,10 @@ async fn serve(
     };
     let upkeep = async {
         loop {
+            if let Some(rest) = layers.held_for() {
+                sleep(rest).await;
+                continue;
+            }
             // It holds the session: a server that does not answer must not keep it from reads and probes.
             let next = timeout(layers.settings().timeout, layers.store().maintain()).await;
             sleep(next.map_or(AGAIN, |next| next.unwrap_or(Duration::from_secs(3600))).max(Duration::from_secs(1)))
@@ -254,6 +152,7 @@ async fn serve(
         () = probes => {}
         () = upkeep => {}
         () = changes => {}
+        () = notices => {}
         () = replaced => {}
     }
 }

@@ -20,9 +20,6 @@ use crate::{
     resolve::{self, Policy, Problem, Read, Resolved, Tenant},
 };
 
-/// The most that a Secret can hold, in bytes of data.
-const MAX_SECRET_BYTES: usize = 1 << 20;
-
 /// All that is known of one reference.
 #[derive(Debug)]
 pub struct Observed<'a> {
@@ -209,14 +206,8 @@ pub fn plan(
             return revoke_or_leave(o, changed(stamp, tenant, Some(&problem)), on_revoke == OnRevoke::Delete);
         }
     };
-    if let Err(what) = resolve::required_keys(o.spec.target_type(), &resolved.data) {
-        return Action::Leave(Problem::new(Reason::InvalidReference, what));
-    }
-    let bytes: usize = resolved.data.iter().map(|(k, v)| k.len() + v.len()).sum();
-    if bytes > MAX_SECRET_BYTES {
-        let message =
-            format!("the target would hold {bytes} bytes, more than the 1 MiB of a Secret: split the reference");
-        return Action::Leave(Problem::new(Reason::TargetRejected, message));
+    if let Err(problem) = resolve::deliverable(o.spec, &resolved.data) {
+        return Action::Leave(problem);
     }
     let policy = o.spec.creation_policy();
     let uid = &o.reference.uid;

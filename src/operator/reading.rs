@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
+use tracing::{Instrument, Span};
 
 use super::engine::Survey;
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     refresh::State,
     resolve::{Answer, Answers, Problem, Read, Resolved, Step, Tenant, resolve},
     stores::layers::{Access, Freshness, Layers},
-    telemetry,
+    telemetry::Trace,
 };
 
 /// Resolves a spec; what was asked for on the way is told, too. `answers`: what is known and need not be asked.
@@ -44,7 +45,8 @@ pub async fn resolve_from(
     }
 }
 
-async fn ask(layers: &Layers, read: &Read, access: &Access<'_>) -> Answer {
+/// One question to a store.
+pub(crate) async fn ask(layers: &Layers, read: &Read, access: &Access<'_>) -> Answer {
     match read {
         Read::Key(key, version) => match layers.get(key, version.as_deref(), access).await {
             Ok(Some(stored)) => Answer::Present(Some(stored)),
@@ -59,17 +61,21 @@ async fn ask(layers: &Layers, read: &Read, access: &Access<'_>) -> Answer {
 }
 
 /// One poll of the key table: goes past the cache, and leaves the value there for those it wakes.
-pub async fn poll(layers: &Layers, read: &Read, requester: &str) -> Option<State> {
-    let trace_id = telemetry::trace_id();
-    state_of(&ask(layers, read, &Access { requester, trace_id: &trace_id, freshness: Freshness::PastCache }).await)
+pub async fn poll(layers: &Layers, read: &Read, requester: &str, trace: &Trace) -> Option<State> {
+    let access = Access { requester, trace_id: trace.id(), freshness: Freshness::PastCache };
+    state_of(&ask(layers, read, &access).instrument(span(trace)).await)
 }
 
 /// The marks of what is listed where these keys are.
-pub async fn survey(layers: &Layers, reads: &[Read], requester: &str) -> Survey {
-    let trace_id = telemetry::trace_id();
+pub async fn survey(layers: &Layers, reads: &[Read], requester: &str, trace: &Trace) -> Survey {
     let keys: Vec<StoreKey> =
         reads.iter().filter_map(|r| if let Read::Key(key, None) = r { Some(key.clone()) } else { None }).collect();
-    layers.changes(&keys, &Access { requester, trace_id: &trace_id, freshness: Freshness::PastCache }).await
+    let access = Access { requester, trace_id: trace.id(), freshness: Freshness::PastCache };
+    layers.changes(&keys, &access).instrument(span(trace)).await
+}
+
+fn span(trace: &Trace) -> Span {
+    trace.adopt(tracing::debug_span!("poll", trace_id = trace.id()))
 }
 
 /// What the key table learns from an answer.

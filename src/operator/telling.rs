@@ -1,6 +1,7 @@
 //! What a sync tells: Events of its reference, and restarts of the workloads that see other values now.
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use tracing::Instrument;
 
 use super::{
     conclude::find,
@@ -21,7 +22,7 @@ impl Sync<'_> {
     /// One Event for a write: what was written, or what is remarkable about it.
     pub(super) fn tell(&self, write: &Write, created: bool) {
         let reference = &self.job.reference;
-        let events = &self.context.events;
+        let events = &self.events;
         let (resolved, changes) = (&write.resolved, write.changes_values);
         let before = self.job.target.as_ref().and_then(|t| t.stamp(&reference.key.name));
         let mut incomplete = resolved.warnings.clone();
@@ -60,15 +61,15 @@ impl Sync<'_> {
         let known = find(&self.old.conditions, SYNCED);
         let news = known.is_none_or(|c| c.reason != problem.reason.as_str());
         if news && !problem.reason.is_the_stores() && problem.reason != Reason::Suspended {
-            self.context.events.warning(about(&self.job.reference), problem.reason.as_str(), problem.message.clone());
+            self.events.warning(about(&self.job.reference), problem.reason.as_str(), problem.message.clone());
         }
     }
 
     pub(super) fn restart(&self, mark: String) {
-        let (writer, events) = (self.context.writer.clone(), self.context.events.clone());
+        let (writer, events) = (self.context.writer.clone(), self.events.clone());
         let reference = self.job.reference.clone();
         let order = rollout::Order::new(&reference.key.namespace, &reference.target, mark);
-        tokio::spawn(async move {
+        let carried_out = async move {
             let tell = |result: Result<&[String], &rollout::RestartError>| match result {
                 Ok(restarted) => {
                     let note =
@@ -78,7 +79,8 @@ impl Sync<'_> {
                 Err(error) => events.warning(about(&reference), "RestartFailed", error.to_string()),
             };
             rollout::carry_out(&writer, order, tell).await;
-        });
+        };
+        tokio::spawn(carried_out.in_current_span());
     }
 }
 

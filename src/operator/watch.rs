@@ -34,6 +34,7 @@ use crate::{
     notify::{RINGS_LABEL, Ring},
     refresh::State,
     resolve::Read,
+    telemetry::Trace,
 };
 
 /// How often each namespace is looked at where they cannot be watched: no Role gives the right to.
@@ -77,9 +78,9 @@ pub enum Message {
     /// What one replica, or the console, was notified of.
     Notified(Seen<Arc<str>, Ring>),
     /// A poll came back.
-    Polled(StoreName, keeper::Era, Read, Option<State>),
+    Polled(StoreName, keeper::Era, Read, Option<State>, Trace),
     /// A list of changes came back, for the keys that were due.
-    Surveyed(StoreName, keeper::Era, Vec<Read>, engine::Survey),
+    Surveyed(StoreName, keeper::Era, Vec<Read>, engine::Survey, Trace),
     /// A sync came back.
     Synced(Box<Outcome>),
     /// A patch of a status that follows the store came back.

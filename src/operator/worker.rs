@@ -8,10 +8,12 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use tracing::{Instrument, field::Empty};
 
 use super::{
     apply::{ApiError, Writer},
     conclude::{Attempt, Health, conclude, find, follow_store, until_stale},
+    engine::Cause,
     events::Events,
     keeper::Era,
     model::{ObjectKey, Reference, StoreName},
@@ -33,7 +35,7 @@ use crate::{
         StoreError,
         layers::{Access, Freshness, Layers},
     },
-    telemetry,
+    telemetry::Trace,
 };
 
 /// What every sync needs.
@@ -87,6 +89,8 @@ pub struct Job {
     pub confirmed_absent: Vec<StoreKey>,
     /// The target is written again because someone changed it.
     pub repair: bool,
+    /// What set it going.
+    pub cause: Cause,
 }
 
 /// What came of it.
@@ -141,7 +145,32 @@ impl Outcome {
 
 /// Does one sync.
 pub async fn sync(context: &Context, job: Job) -> Outcome {
-    let started = Instant::now();
+    let trace = job.cause.trace();
+    let span = tracing::info_span!(
+        "sync",
+        trace_id = trace.id(),
+        secretref.reference = %job.reference.key,
+        secretref.store = %job.reference.store.label(),
+        secretref.result = Empty,
+        k8s.namespace.name = &*job.reference.key.namespace,
+        otel.status_code = Empty,
+    );
+    let span = trace.adopt(span);
+    let (started, since) = (Instant::now(), job.cause.clone());
+    let outcome = sync_in(context, job, &trace).instrument(span.clone()).await;
+    let result = outcome.problem.as_ref().map_or(Reason::Synced, |p| p.reason);
+    context.writer.metrics.sync(result, started.elapsed(), since.age());
+    span.record("secretref.result", result.as_str());
+    span.in_scope(|| tracing::debug!("sync ended"));
+    if outcome.problem.as_ref().is_some_and(|p| p.reason != Reason::Suspended) {
+        span.record("otel.status_code", "ERROR");
+    }
+    drop(span);
+    trace.end();
+    outcome
+}
+
+async fn sync_in(context: &Context, job: Job, trace: &Trace) -> Outcome {
     let mut outcome = Outcome::of(&job.reference);
     let spec = match job.reference.spec() {
         Ok(spec) => spec,
@@ -150,15 +179,22 @@ pub async fn sync(context: &Context, job: Job) -> Outcome {
             return outcome;
         }
     };
-    let mut sync = Sync { context, job: &job, spec: &spec, old: job.reference.status() };
+    let events = context.events.within(trace);
+    let mut sync = Sync { context, events, trace, job: &job, spec: &spec, old: job.reference.status() };
     sync.run(&mut outcome).await;
-    let result = outcome.problem.as_ref().map_or(Reason::Synced, |p| p.reason);
-    context.writer.metrics.sync(result, started.elapsed());
     outcome
 }
 
 /// The status of a reference follows its store: nothing is read, and the target is left alone.
 pub async fn follow(context: &Context, job: Job) -> Outcome {
+    let trace = job.cause.trace();
+    let span = tracing::info_span!("follow", trace_id = trace.id(), secretref.reference = %job.reference.key);
+    let outcome = follow_in(context, job).instrument(trace.adopt(span)).await;
+    trace.end();
+    outcome
+}
+
+async fn follow_in(context: &Context, job: Job) -> Outcome {
     let reference = &job.reference;
     let mut outcome = Outcome { key: Some(reference.key.clone()), uid: reference.uid.clone(), ..Outcome::default() };
     let (Ok(spec), Some(store)) = (reference.spec(), &job.store) else { return outcome };
@@ -186,7 +222,7 @@ pub async fn follow(context: &Context, job: Job) -> Outcome {
     match context.writer.write_status(reference, &old, &status).await {
         Ok(version) => outcome.status = Some((status, version)),
         Err(error) => {
-            tracing::warn!(reference = %reference.key, %error, "status not written");
+            tracing::warn!(%error, "status not written");
             outcome.status_failed = error.code() != Some(404);
         }
     }
@@ -196,6 +232,9 @@ pub async fn follow(context: &Context, job: Job) -> Outcome {
 /// What one sync works on.
 pub(super) struct Sync<'a> {
     pub(super) context: &'a Context,
+    /// Events that carry the trace's id.
+    pub(super) events: Events,
+    pub(super) trace: &'a Trace,
     pub(super) job: &'a Job,
     pub(super) spec: &'a SecretReferenceSpec,
     /// The status as it stands at the API server.
@@ -280,10 +319,9 @@ impl Sync<'_> {
     }
 
     async fn resolve(&self, tenant: &Tenant, scheme: &Scheme) -> (Answers, Result<Resolved, Problem>) {
-        let trace_id = telemetry::trace_id();
         let requester = format!("SecretReference/{}", self.job.reference.key);
         let freshness = if self.job.fresh { Freshness::PastCache } else { Freshness::Cached };
-        let access = Access { requester: &requester, trace_id: &trace_id, freshness };
+        let access = Access { requester: &requester, trace_id: self.trace.id(), freshness };
         let layers = self.job.store.as_ref().and_then(|s| s.layers.as_deref());
         let known = self.job.failing.iter().map(|(read, error)| (read.clone(), Answer::Failed(error.clone())));
         reading::resolve_from(layers, self.spec, tenant, scheme, &access, known.collect()).await
@@ -305,10 +343,10 @@ impl Sync<'_> {
                             attempt.in_place = false;
                             outcome.target = Some(None);
                             let note = format!("Secret {} was removed: {}", reference.target, p.message);
-                            self.context.events.warning(about(reference), "TargetRevoked", note);
+                            self.events.warning(about(reference), "TargetRevoked", note);
                         }
                         Err(e) => {
-                            tracing::warn!(reference = %reference.key, error = e.message, "target not removed");
+                            tracing::warn!(error = e.message, "target not removed");
                             outcome.again = true;
                         }
                     }
@@ -352,7 +390,7 @@ impl Sync<'_> {
             Ok(version) => outcome.status = Some((status, version)),
             Err(error) => {
                 if !matches!(error.code(), Some(404 | 409)) {
-                    tracing::warn!(reference = %reference.key, %error, "status not written");
+                    tracing::warn!(%error, "status not written");
                 }
                 outcome.status_failed = !matches!(error, ApiError::NotLeading) && error.code() != Some(404);
             }

@@ -4,9 +4,12 @@
 //! many references depend on it, and only a change wakes them. A key's phase in its cycle is a hash on the wall clock,
 //! so a restart or another leader polls each key when it would have been polled anyway. Pure: no I/O, no clock.
 
+mod crowd;
 mod key;
+mod known;
 mod looks;
 mod schedule;
+mod shares;
 mod told;
 
 use std::{
@@ -15,10 +18,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crowd::Crowd;
 use key::Key;
 pub use looks::Looks;
 pub use schedule::Now;
-use schedule::{next_poll, share};
+use schedule::next_poll;
+use shares::{Cost, Shares};
 
 use crate::{
     naming::StoreKey,
@@ -84,13 +89,7 @@ pub struct KeyTable<S> {
 struct StoreTable<S> {
     entries: HashMap<Read, Key<S>>,
     due: BTreeSet<(Instant, Read)>,
-    capacity: f64,
-    /// Polls per second that the subscribers ask for, and the part of each party; keys of several are `None`'s.
-    demand: f64,
-    demands: HashMap<Option<Arc<str>>, f64>,
-    /// What one party may have where there is not enough for all, and the demand that this was found for.
-    share: Option<f64>,
-    shared: (f64, usize),
+    shares: Shares,
     pushed: bool,
     /// All keys have one phase, so that one list tells of all of them.
     aligned: bool,
@@ -110,16 +109,12 @@ impl<S: Subscriber> KeyTable<S> {
         let table = self.stores.entry(uid.clone()).or_insert_with(|| StoreTable {
             entries: HashMap::new(),
             due: BTreeSet::new(),
-            capacity: requests_per_second,
-            demand: 0.0,
-            demands: HashMap::new(),
-            share: None,
-            shared: (0.0, 0),
+            shares: Shares::new(requests_per_second),
             pushed,
             aligned: false,
             moves: 0,
         });
-        table.capacity = requests_per_second;
+        table.shares.bear(requests_per_second);
         table.pushed = pushed;
     }
 
@@ -149,13 +144,9 @@ impl<S: Subscriber> KeyTable<S> {
 
     /// Forgets a store and all that stands on it; answers who did.
     pub fn forget_store(&mut self, uid: &str) -> Vec<S> {
-        self.stores.remove(uid);
-        let gone: Vec<S> =
-            self.subscriptions.iter().filter(|(_, (store, _))| &**store == uid).map(|(s, _)| s.clone()).collect();
-        for subscriber in &gone {
-            self.subscriptions.remove(subscriber);
-        }
-        gone
+        let Some(table) = self.stores.remove(uid) else { return Vec::new() };
+        let stood = table.entries.values().flat_map(|key| key.subscribers.all());
+        stood.filter(|s| self.subscriptions.remove(s).is_some()).cloned().collect()
     }
 
     /// Replaces what a subscriber stands on. `assume_present`: these keys were in use before this process, so that
@@ -180,20 +171,8 @@ impl<S: Subscriber> KeyTable<S> {
         let Some(table) = self.stores.get_mut(store) else { return };
         for read in &reads {
             table.moves += u64::from(!table.entries.contains_key(read));
-            let key = table.entries.entry(read.clone()).or_insert_with(|| Key {
-                subscribers: HashMap::new(),
-                interval: Duration::MAX,
-                party: None,
-                due: None,
-                state: None,
-                failure: None,
-                failed: 0,
-                was_present: assume_present(read),
-                absent_since: None,
-                absence_confirmed: false,
-            });
-            key.subscribers.insert(subscriber.clone(), interval);
-            table.reschedule(store, read, now);
+            table.entries.entry(read.clone()).or_insert_with(|| Key::new(assume_present(read)));
+            table.change(store, read, subscriber, now, |crowd| crowd.join(subscriber, interval));
         }
         self.subscriptions.insert(subscriber.clone(), (store.clone(), reads));
     }
@@ -209,10 +188,7 @@ impl<S: Subscriber> KeyTable<S> {
 
     fn drop_one(&mut self, subscriber: &S, store: &StoreUid, read: &Read, now: Now) {
         let Some(table) = self.stores.get_mut(store) else { return };
-        if let Some(key) = table.entries.get_mut(read) {
-            key.subscribers.remove(subscriber);
-        }
-        table.reschedule(store, read, now);
+        table.change(store, read, subscriber, now, |crowd| crowd.leave(subscriber));
     }
 
     /// The polls that are due at a store, at most `limit`; each is put off to its next cycle.
@@ -239,7 +215,7 @@ impl<S: Subscriber> KeyTable<S> {
         if table.pushed {
             key.look_again(read, &mut table.due);
         }
-        if news { key.subscribers.keys().cloned().collect() } else { Vec::new() }
+        if news { key.subscribers.all().cloned().collect() } else { Vec::new() }
     }
 
     /// A store that tells changes by itself listed all its keys: the others are absent.
@@ -249,7 +225,7 @@ impl<S: Subscriber> KeyTable<S> {
         for (read, key) in &mut table.entries {
             let Some(state) = pushed_state(read, present) else { continue };
             if key.observe(state, now) {
-                woken.extend(key.subscribers.keys().cloned());
+                woken.extend(key.subscribers.all().cloned());
             }
             key.look_again(read, &mut table.due);
         }
@@ -285,55 +261,6 @@ impl<S: Subscriber> KeyTable<S> {
         }
     }
 
-    /// The keys of a subscriber whose absence was seen twice, one interval apart.
-    pub fn confirmed_absent(&self, subscriber: &S) -> Vec<StoreKey> {
-        let Some((store, reads)) = self.subscriptions.get(subscriber) else { return Vec::new() };
-        let Some(table) = self.stores.get(store) else { return Vec::new() };
-        let keys = reads.iter().filter(|r| table.entries.get(r).is_some_and(|k| k.absence_confirmed));
-        keys.filter_map(|r| if let Read::Key(key, None) = r { Some(key.clone()) } else { None }).collect()
-    }
-
-    /// What is known of a key.
-    pub fn state(&self, store: &str, read: &Read) -> Option<&State> {
-        self.stores.get(store)?.entries.get(read)?.state.as_ref()
-    }
-
-    /// The key resolved before, and its absence was not yet seen twice, one interval apart.
-    pub fn absence_unconfirmed(&self, store: &str, key: &StoreKey) -> bool {
-        let read = Read::Key(key.clone(), None);
-        self.stores.get(store).and_then(|t| t.entries.get(&read)).is_some_and(|k| k.was_present && !k.absence_confirmed)
-    }
-
-    /// The keys of a subscriber that resolved before and whose absence was not seen twice: not to be fallen back from.
-    pub fn resolved_before(&self, subscriber: &S) -> Vec<StoreKey> {
-        let Some((store, reads)) = self.subscriptions.get(subscriber) else { return Vec::new() };
-        if self.has_to_be_told(subscriber) {
-            // Nobody would look for the second time.
-            return Vec::new();
-        }
-        let keys = reads.iter().filter_map(|r| if let Read::Key(key, None) = r { Some(key) } else { None });
-        keys.filter(|k| self.absence_unconfirmed(store, k)).cloned().collect()
-    }
-
-    /// The keys of a subscriber that the last polls failed at: each sync would be told the same. A store that is not
-    /// polled is asked.
-    pub fn failures(&self, subscriber: &S) -> Vec<(Read, StoreError)> {
-        let Some((store, reads)) = self.subscriptions.get(subscriber) else { return Vec::new() };
-        reads.iter().filter_map(|r| Some((r.clone(), self.failing(store, r)?.clone()))).collect()
-    }
-
-    /// What a key is known to fail with.
-    pub fn failing(&self, store: &str, read: &Read) -> Option<&StoreError> {
-        let table = self.stores.get(store).filter(|t| !t.pushed)?;
-        table.entries.get(read).filter(|k| k.is_told())?.failure.as_ref()
-    }
-
-    /// What a subscriber stands on, and what is known of each.
-    pub fn sources(&self, subscriber: &S) -> Vec<(&Read, Option<&State>)> {
-        let Some((store, reads)) = self.subscriptions.get(subscriber) else { return Vec::new() };
-        reads.iter().map(|r| (r, self.state(store, r))).collect()
-    }
-
     /// Keys of one store.
     pub fn len_of(&self, store: &str) -> usize {
         self.stores.get(store).map_or(0, |t| t.entries.len())
@@ -351,80 +278,62 @@ impl<S: Subscriber> KeyTable<S> {
 
     /// The store is asked for more than its limits allow: by this factor the intervals of who asks for most are stretched.
     pub fn overload(&self, store: &str) -> Option<f64> {
-        let table = self.stores.get(store).filter(|t| !t.aligned && !t.pushed)?;
-        let share = share(table.demands.values().copied(), table.capacity)?;
-        Some(table.demands.values().fold(1.0, |most: f64, demand| most.max(demand / share)))
+        self.stores.get(store).filter(|t| !t.aligned && !t.pushed)?.shares.overload()
     }
 }
 
 impl<S: Subscriber> StoreTable<S> {
-    /// By how much the intervals of a party's keys are stretched: those of who asks for its share or less are not. Lists
-    /// cost next to nothing, however many keys they tell of.
-    fn factor(&mut self, party: &Option<Arc<str>>) -> f64 {
-        if self.aligned || self.capacity <= 0.0 {
-            return 1.0;
-        }
-        // A change of a hundredth is not worth the look at all parties.
-        let (demand, parties) = self.shared;
-        if (self.demand - demand).abs() > demand * 0.01 || parties != self.demands.len() {
-            self.share = share(self.demands.values().copied(), self.capacity);
-            self.shared = (self.demand, self.demands.len());
-        }
-        let asked = self.demands.get(party).copied().unwrap_or_default();
-        self.share.map_or(1.0, |share| (asked / share).max(1.0))
-    }
-
-    fn ask(&mut self, party: Option<Arc<str>>, per_second: f64) {
-        self.demand += per_second;
-        let asked = self.demands.entry(party.clone()).or_default();
-        *asked += per_second;
-        if *asked < 1e-9 {
-            self.demands.remove(&party);
-        }
-    }
-
-    /// Brings interval, demand and due time of a key in line with its subscribers; a key without any goes.
-    fn reschedule(&mut self, store: &StoreUid, read: &Read, now: Now) {
+    /// Somebody comes to a key or leaves it: what it costs and when it is due follow; a key without anybody goes.
+    fn change(&mut self, store: &StoreUid, read: &Read, who: &S, now: Now, act: impl FnOnce(&mut Crowd<S>)) {
         let Some(key) = self.entries.get_mut(read) else { return };
-        let per_second = |d: Duration| if d == Duration::MAX { 0.0 } else { 1.0 / d.as_secs_f64().max(0.001) };
-        let (before, party_before) = (per_second(key.interval), key.party.take());
-        let mut parties = key.subscribers.keys().map(Subscriber::party);
-        let party = parties.next().filter(|first| parties.all(|other| other == *first));
-        drop(parties);
-        key.party.clone_from(&party);
-        let Some(interval) = key.subscribers.values().min().copied() else {
+        let stands = |crowd: &Crowd<S>| (crowd.interval(), crowd.parties().len());
+        let before = stands(&key.subscribers);
+        act(&mut key.subscribers);
+        let after = stands(&key.subscribers);
+        if after != before {
+            let cost = |(interval, parties)| Cost::new(interval, parties);
+            self.shares.change(key.subscribers.parties(), &who.party(), cost(before), cost(after));
+        }
+        if key.subscribers.is_empty() {
             if let Some(at) = key.due {
                 self.due.remove(&(at, read.clone()));
             }
             self.entries.remove(read);
             self.moves += 1;
-            self.ask(party_before, -before);
-            return;
-        };
-        let changed = key.interval != interval;
-        key.interval = interval;
-        self.ask(party_before, -before);
-        self.ask(party, per_second(interval));
-        if changed {
+        } else if after != before {
+            // Whoever comes or goes brings a poll forward, and never puts one off that is due.
+            let due = key.due;
             self.postpone(store, read, now);
+            self.not_after(read, due);
+        }
+    }
+
+    fn not_after(&mut self, read: &Read, due: Option<Instant>) {
+        let Some(key) = self.entries.get_mut(read) else { return };
+        if let (Some(at), Some(due)) = (key.due, due)
+            && due < at
+        {
+            self.due.remove(&(at, read.clone()));
+            self.due.insert((due, read.clone()));
+            key.due = Some(due);
         }
     }
 
     fn postpone(&mut self, store: &StoreUid, read: &Read, now: Now) {
-        let Some(party) = self.entries.get(read).map(|key| key.party.clone()) else { return };
-        let factor = self.factor(&party);
         let Some(key) = self.entries.get_mut(read) else { return };
         if let Some(at) = key.due.take() {
             self.due.remove(&(at, read.clone()));
         }
         if self.pushed {
             if key.must_look_again() {
-                let at = now.mono + key.interval;
+                let at = now.mono + key.interval();
                 key.due = Some(at);
                 self.due.insert((at, read.clone()));
             }
-        } else if key.interval != Duration::MAX {
-            let interval = key.interval.mul_f64(factor);
+        } else if key.interval() != Duration::MAX {
+            // Lists cost next to nothing, however many keys they tell of.
+            let stretch = if self.aligned { 1.0 } else { self.shares.stretch(key.subscribers.parties()) };
+            let interval = key.interval().mul_f64(stretch);
             let at =
                 if self.aligned { next_poll(store, interval, now) } else { next_poll((store, read), interval, now) };
             key.due = Some(at);

@@ -32,25 +32,3 @@ pub fn next_poll(phase: impl Hash, interval: Duration, now: Now) -> Instant {
     let into_cycle = (wall % interval + interval - phase) % interval;
     now.mono + Duration::from_millis(interval - into_cycle)
 }
-
-/// The most polls per second that one party may have, so that all of them take at most four fifths of what the store
-/// allows: who asks for less than its share gets all of it, and what it leaves is shared by the others. `None`: there is
-/// enough for all.
-pub fn share(demands: impl Iterator<Item = f64>, capacity: f64) -> Option<f64> {
-    let mut demands: Vec<f64> = demands.filter(|d| *d > 0.0).collect();
-    let mut left = capacity * 0.8;
-    if capacity <= 0.0 || demands.iter().sum::<f64>() <= left {
-        return None;
-    }
-    demands.sort_by(f64::total_cmp);
-    let mut parties = demands.len();
-    for demand in demands {
-        let each = left / parties as f64;
-        if demand > each {
-            return Some(each);
-        }
-        left -= demand;
-        parties -= 1;
-    }
-    None
-}

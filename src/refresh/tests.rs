@@ -143,15 +143,34 @@ fn who_asks_for_much_does_not_stretch_the_intervals_of_the_others() {
     assert!(small >= 58 && later >= 58, "every 10 s, and not {small} and {later} times in 600");
 }
 
+/// Two namespaces of one organisation use the same thousands of keys; others share a few keys with each other and with
+/// them.
 #[test]
-fn shares_are_fair() {
-    let share = |demands: &[f64]| share(demands.iter().copied(), 10.0);
-    assert_eq!(share(&[]), None);
-    assert_eq!(share(&[3.0, 4.0]), None);
-    assert_eq!(share(&[100.0]), Some(8.0));
-    assert_eq!(share(&[100.0, 2.0]), Some(6.0));
-    assert_eq!(share(&[100.0, 2.0, 50.0]), Some(3.0));
-    assert_eq!(share(&[4.0, 4.0, 4.0, 4.0]), Some(2.0));
+fn keys_that_several_use_are_no_way_around_the_shares() {
+    let (uid, start): (StoreUid, _) = ("u".into(), Instant::now());
+    let mut table = table(&uid, 10.0);
+    let ten = Duration::from_secs(10);
+    let mut subscribe = |reference: u32, name: &str| {
+        table.subscribe(&reference, &uid, [key(name)].into(), ten, |_| false, at(start, 0));
+    };
+    for i in 0..900 {
+        subscribe(i, &format!("flood{i}"));
+        subscribe(1000 + i, &format!("flood{i}"));
+    }
+    for namespace in [0, 1, 2, 3] {
+        subscribe(namespace * 1000 + 990, "global");
+    }
+    subscribe(2000, "ours");
+    subscribe(3000, "ours");
+    let mut polls: HashMap<Read, usize> = HashMap::new();
+    for s in 0..600 {
+        table.take_due(&uid, usize::MAX, at(start, s)).into_iter().for_each(|r| *polls.entry(r).or_default() += 1);
+    }
+    assert!(polls.values().sum::<usize>() <= 6000, "{}", polls.values().sum::<usize>());
+    assert!(polls[&key("ours")] >= 58 && polls[&key("global")] >= 58, "every 10 s");
+    (0..900).for_each(|i| table.unsubscribe(&i, at(start, 600)));
+    (0..900).for_each(|i| table.unsubscribe(&(1000 + i), at(start, 600)));
+    assert_eq!(table.overload("u"), None, "all that was asked for is forgotten");
 }
 
 #[test]
@@ -200,8 +219,8 @@ proptest! {
             prop_assert_eq!(table.len(), expected.len());
             let t = &table.stores[&uid];
             prop_assert_eq!(t.due.len(), t.entries.len());
-            let demand: f64 = t.entries.values().map(|k| 1.0 / k.interval.as_secs_f64()).sum();
-            prop_assert!((t.demand - demand).abs() < 1e-6);
+            let demand: f64 = t.entries.values().map(|k| 1.0 / k.interval().as_secs_f64()).sum();
+            prop_assert!((t.shares.total() - demand).abs() < 1e-6);
         }
     }
 }

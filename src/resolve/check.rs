@@ -6,6 +6,7 @@ use super::{Problem, Tenant, locate::owners, template};
 use crate::{
     api::{Reason, Scope, SecretReferenceSpec},
     naming::Scheme,
+    secret::SecretValue,
 };
 
 /// What the platform allows targets to be.
@@ -103,6 +104,24 @@ pub fn required_keys<V>(target_type: &str, data: &BTreeMap<String, V>) -> Result
     if target_type == "kubernetes.io/basic-auth" && !data.contains_key("username") && !data.contains_key("password") {
         let what = "spec.target.type kubernetes.io/basic-auth needs the key username or password: add one to spec.data";
         return Err(what.to_owned());
+    }
+    Ok(())
+}
+
+/// The most that a Secret can hold, in bytes of data.
+const MAX_SECRET_BYTES: usize = 1 << 20;
+
+/// Checks that what was resolved makes a Secret: the keys of its type, and its size.
+///
+/// # Errors
+/// `InvalidReference` or `TargetRejected`.
+pub fn deliverable(spec: &SecretReferenceSpec, data: &BTreeMap<String, SecretValue>) -> Result<(), Problem> {
+    required_keys(spec.target_type(), data).map_err(|what| Problem::new(Reason::InvalidReference, what))?;
+    let bytes: usize = data.iter().map(|(k, v)| k.len() + v.len()).sum();
+    if bytes > MAX_SECRET_BYTES {
+        let message =
+            format!("the target would hold {bytes} bytes, more than the 1 MiB of a Secret: split the reference");
+        return Err(Problem::new(Reason::TargetRejected, message));
     }
     Ok(())
 }

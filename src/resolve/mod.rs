@@ -17,7 +17,8 @@ use std::{
     time::Duration,
 };
 
-pub use check::{Policy, check, required_keys};
+pub use check::{Policy, check, deliverable, required_keys, target_key};
+pub(crate) use locate::owners;
 use walk::Walk;
 
 use crate::{

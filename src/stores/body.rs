@@ -6,6 +6,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::secret::SecretValue;
+
 /// JSON as bytes that are wiped when the last clone is dropped.
 ///
 /// # Errors
@@ -17,6 +19,48 @@ pub(super) fn json(value: &impl Serialize) -> serde_json::Result<Bytes> {
     let mut buffer = Zeroizing::new(Vec::with_capacity(counted.0));
     serde_json::to_writer(&mut *buffer, value)?;
     Ok(Bytes::from_owner(buffer))
+}
+
+/// The text that a JSON string stands for. A parser would leave copies behind that nobody wipes.
+pub(super) fn unquote(raw: &str) -> Option<SecretValue> {
+    let mut rest = raw.strip_prefix('"')?.strip_suffix('"')?;
+    // Never longer than what it is written as, so it does not grow.
+    let mut text = Zeroizing::new(Vec::with_capacity(rest.len()));
+    while let Some(at) = rest.find('\\') {
+        text.extend_from_slice(&rest.as_bytes()[..at]);
+        let escape = *rest.as_bytes().get(at + 1)?;
+        rest = rest.get(at + 2..)?;
+        let plain = match escape {
+            b'"' | b'\\' | b'/' => escape,
+            b'b' => 0x08,
+            b'f' => 0x0c,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => {
+                let unit = |rest: &mut &str| {
+                    let unit = u16::from_str_radix(rest.get(..4)?, 16).ok();
+                    *rest = rest.get(4..)?;
+                    unit
+                };
+                let first = unit(&mut rest)?;
+                let second = match first {
+                    0xD800..0xDC00 => {
+                        rest = rest.strip_prefix("\\u")?;
+                        Some(unit(&mut rest)?)
+                    }
+                    _ => None,
+                };
+                let character = char::decode_utf16([first].into_iter().chain(second)).next()?.ok()?;
+                text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                continue;
+            }
+            _ => return None,
+        };
+        text.push(plain);
+    }
+    text.extend_from_slice(rest.as_bytes());
+    Some(SecretValue::new(std::mem::take(&mut *text)))
 }
 
 /// More than any secret, any list of 10,000 names and any error page takes.
@@ -76,5 +120,21 @@ mod tests {
     fn the_buffer_never_grows() {
         let value = serde_json::json!({ "a": "canary-\u{1}\"ü", "b": [1, null, { "c": 1.5 }] });
         assert_eq!(json(&value).unwrap(), serde_json::to_vec(&value).unwrap());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn strings_are_what_a_parser_says(text: String, raw in "(\\\\[\"\\\\/bfnrtux]|\\\\u[0-9a-fD-F]{4}|[a-z\"é🔑])*") {
+            let written = serde_json::to_string(&text).unwrap();
+            let unquoted = unquote(&written).unwrap();
+            proptest::prop_assert_eq!(unquoted.expose(), text.as_bytes());
+            let raw = format!("\"{raw}\"");
+            let parsed = serde_json::from_str::<String>(&raw).ok();
+            // A quote in the middle ends a JSON string; nobody asks about such.
+            if let Some(parsed) = parsed {
+                let unquoted = unquote(&raw).unwrap();
+                proptest::prop_assert_eq!(unquoted.expose(), parsed.as_bytes());
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ use k8s_openapi::api::{
 };
 use kube::Client;
 use tokio::sync::{Mutex, OnceCell};
+use zeroize::Zeroizing;
 
 use super::{Credentials, Failure, StoreError, kubernetes::request};
 use crate::{
@@ -154,8 +155,12 @@ impl ClusterCredentials {
         let what = format!("reading the store's credential, Secret {namespace}/{name},");
         let denied = format!("let the operator's ServiceAccount get Secrets in namespace {namespace}");
         let found = request::secret(&self.client, namespace, name, &what, &denied).await.map_err(not_ready)?;
-        let mut value =
-            found.and_then(|secret| secret.data?.remove(key)).ok_or_else(|| missing("Secret", namespace, name, key))?.0;
+        let mut data = found.and_then(|secret| secret.data).unwrap_or_default();
+        let wanted = data.remove(key);
+        for other in data.into_values() {
+            drop(Zeroizing::new(other.0));
+        }
+        let mut value = wanted.ok_or_else(|| missing("Secret", namespace, name, key))?.0;
         while value.last().is_some_and(|b| matches!(b, b'\n' | b'\r')) {
             value.pop();
         }

@@ -6,6 +6,7 @@
 use std::{error::Error as _, fmt, time::Duration};
 
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url, header, redirect};
+use tracing::{Instrument, field::Empty};
 use zeroize::Zeroizing;
 
 use super::{
@@ -16,6 +17,8 @@ use super::{
 
 /// The longest that `limits.timeout` may be.
 const LONGEST: Duration = Duration::from_secs(300);
+/// The longest that a stream lasts.
+const LIFE: Duration = Duration::from_secs(7 * 86_400);
 
 /// A client for one server.
 pub(crate) struct Http {
@@ -29,8 +32,18 @@ pub(crate) struct Reply {
     pub status: StatusCode,
     /// How long the server wants to be left alone.
     pub retry_after: Option<Duration>,
+    /// The headers.
+    pub headers: header::HeaderMap,
     /// The body.
     pub body: Zeroizing<Vec<u8>>,
+}
+
+/// What comes of asking for a stream.
+pub(crate) enum Opened {
+    /// 200 or 101: its body, or what it is upgraded to, is still to come.
+    Stream(Response),
+    /// Another answer, whole.
+    Refused(Reply),
 }
 
 impl Http {
@@ -90,20 +103,54 @@ impl Http {
     /// Sends it and reads the whole answer. `what` starts the sentence of an error: `reading acme--db-password`.
     pub async fn send(&self, request: RequestBuilder, what: &impl fmt::Display) -> Result<Reply, StoreError> {
         pace::request().await;
-        let mut response = request.send().await.map_err(|e| no_answer(e, what))?;
-        let status = response.status();
-        if status.is_redirection() {
-            return Err(StoreError::new(
-                Failure::Misconfigured,
-                format!(
-                    "{what} failed: the server redirects, and credentials never follow: set the store's address to where the active server answers"
-                ),
-            ));
-        }
-        let retry_after = retry_after(&response);
-        let body = read(&mut response, what).await?;
-        Ok(Reply { status, retry_after, body })
+        self.exchange(request, what).await
     }
+
+    /// [`Http::send`] for what does not go to the store, and has no turn to wait for: a login elsewhere.
+    pub async fn exchange(&self, request: RequestBuilder, what: &impl fmt::Display) -> Result<Reply, StoreError> {
+        let (client, request) = request.build_split();
+        let request = request.map_err(|e| no_answer(e, what))?;
+        // Neither path nor query: a server may want in them what nobody else is to know.
+        let span = tracing::debug_span!(
+            "http",
+            otel.name = %request.method(),
+            otel.kind = "client",
+            http.request.method = %request.method(),
+            http.response.status_code = Empty,
+            server.address = request.url().host_str(),
+            server.port = request.url().port_or_known_default(),
+        );
+        let response = client.execute(request).instrument(span.clone()).await.map_err(|e| no_answer(e, what))?;
+        span.record("http.response.status_code", response.status().as_u16());
+        drop(span);
+        whole(response, what).await
+    }
+
+    /// [`Http::send`] for what is answered for as long as it lasts. Who reads it has to notice silence.
+    pub async fn open(&self, request: RequestBuilder, what: &impl fmt::Display) -> Result<Opened, StoreError> {
+        pace::request().await;
+        let response = request.timeout(LIFE).send().await.map_err(|e| no_answer(e, what))?;
+        if matches!(response.status(), StatusCode::OK | StatusCode::SWITCHING_PROTOCOLS) {
+            return Ok(Opened::Stream(response));
+        }
+        whole(response, what).await.map(Opened::Refused)
+    }
+}
+
+async fn whole(mut response: Response, what: &impl fmt::Display) -> Result<Reply, StoreError> {
+    let status = response.status();
+    if status.is_redirection() {
+        return Err(StoreError::new(
+            Failure::Misconfigured,
+            format!(
+                "{what} failed: the server redirects, and credentials never follow: set the store's address to where the active server answers"
+            ),
+        ));
+    }
+    let retry_after = retry_after(&response);
+    let headers = response.headers().clone();
+    let body = read(&mut response, what).await?;
+    Ok(Reply { status, retry_after, headers, body })
 }
 
 async fn read(response: &mut Response, what: &impl fmt::Display) -> Result<Zeroizing<Vec<u8>>, StoreError> {
@@ -143,7 +190,8 @@ fn no_answer(error: reqwest::Error, what: &impl fmt::Display) -> StoreError {
         source = e.source();
     }
     cause.truncate(cause.char_indices().nth(200).map_or(cause.len(), |(at, _)| at));
-    let message = if tls {
+    // Only a handshake: a broken connection names TLS, too.
+    let message = if tls && error.is_connect() {
         format!(
             "{what} failed: no TLS connection ({cause}): set the store's caBundle or caRef to the CA that signed the server's certificate, and check that the address has the name in it"
         )

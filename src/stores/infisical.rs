@@ -8,11 +8,13 @@
 //! environment and the root folder are known to be there. A list is never certain: of what does not exist it is empty.
 
 mod api;
+mod events;
 mod list;
 mod login;
 mod look;
 mod place;
 mod session;
+mod sse;
 mod wire;
 mod write;
 
@@ -26,17 +28,20 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use reqwest::{Method, StatusCode};
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    ChangeToken, Credentials, Failure, Features, Marks, Metadata, Payload, Store, StoreError, Stored, VersionState,
-    Write, Written,
+    ChangeToken, Credentials, Failure, Features, Marks, Metadata, Notice, Payload, Store, StoreError, Stored,
+    VersionState, Write, Written,
     credentials::{is_api_server, own_audience},
     http::{Http, Reply},
+    streams,
 };
 use crate::{api as settings, api::Capabilities, naming::StoreKey};
 use api::Generation;
+use events::Events;
 use place::{Place, Root};
 use session::Session;
 use wire::Missing;
@@ -50,7 +55,7 @@ const READ: &str = "Secrets: Describe and Read Value (on older servers Read)";
 
 /// One environment of one project, from a root folder on.
 pub struct Infisical {
-    session: Session,
+    session: Arc<Session>,
     project: String,
     environment: String,
     root: Root,
@@ -80,7 +85,7 @@ impl Infisical {
         }
         let http = Http::new(&settings.host_url, ca.or(settings.ca_bundle.as_deref()))?;
         Ok(Self {
-            session: Session::new(http, settings.auth.clone(), credentials),
+            session: Arc::new(Session::new(http, settings.auth.clone(), credentials)),
             project: settings.project_id.clone(),
             environment: settings.environment.clone(),
             root: Root::new(settings.root_path.as_deref()),
@@ -270,6 +275,15 @@ impl Store for Infisical {
 
     async fn maintain(&self) -> Option<Duration> {
         Some(self.session.maintain().await)
+    }
+
+    fn notices(&self) -> Option<BoxStream<'static, Notice>> {
+        Some(streams::follow(Events {
+            session: self.session.clone(),
+            project: self.project.clone(),
+            environment: self.environment.clone(),
+            root: self.root.clone(),
+        }))
     }
 
     fn logins(&self) -> u64 {

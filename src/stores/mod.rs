@@ -16,6 +16,7 @@ use crate::{
     secret::SecretValue,
 };
 
+pub mod azure;
 mod body;
 pub mod credentials;
 pub(crate) mod http;
@@ -26,12 +27,13 @@ pub mod local;
 mod pace;
 pub mod settings;
 mod stored;
+mod streams;
 pub mod vault;
 mod write;
 
 pub use credentials::ClusterCredentials;
 pub use settings::{Settings, scheme, settings};
-pub use stored::{Change, ChangeToken, Marks, Metadata, Payload, Property, Stored, VersionState};
+pub use stored::{Change, ChangeToken, Marks, Metadata, Notice, Payload, Property, Stored, VersionState};
 pub use write::{Features, When, Write, Written};
 
 /// A place that holds secrets.
@@ -118,6 +120,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// A store that tells changes by itself does so here, and is not polled.
     fn watch(&self) -> Option<BoxStream<'static, Change>> {
+        None
+    }
+
+    /// A store that can tell that something changed does so here, and is polled all the same: what is lost costs nothing
+    /// but time. It never ends, mends itself, and says [`Notice::Anything`] whenever it begins to hear: nobody knows what
+    /// was missed before.
+    fn notices(&self) -> Option<BoxStream<'static, Notice>> {
         None
     }
 
@@ -234,6 +243,9 @@ pub struct Connector {
 pub fn connect(provider: &Provider, with: Connector) -> Result<Arc<dyn Store>, StoreError> {
     let settings_error = |message: &str| StoreError::new(Failure::Misconfigured, message);
     match provider {
+        Provider { azure_key_vault: Some(settings), .. } => {
+            Ok(Arc::new(azure::KeyVault::new(settings, with.ca.as_deref(), with.credentials)?))
+        }
         Provider { vault: Some(settings), .. } => {
             Ok(Arc::new(vault::Vault::new(settings, with.ca.as_deref(), with.credentials, with.marks)?))
         }
@@ -252,7 +264,7 @@ pub fn connect(provider: &Provider, with: Connector) -> Result<Arc<dyn Store>, S
         other => Err(StoreError::new(
             Failure::NotReady,
             format!(
-                "this version does not speak {}: use vault, infisical or kubernetes",
+                "this version does not speak {}: use azureKeyVault, vault, infisical or kubernetes",
                 settings::provider_name(other)
             ),
         )),

@@ -21,6 +21,8 @@ type Take = Box<dyn Fn() -> Result<(), Duration> + Send + Sync>;
 /// The requests of one call.
 pub(super) struct Pace {
     take: Take,
+    /// How long the store wants silence, if it does; its rate is another matter.
+    held_for: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
     timeout: Duration,
     state: Mutex<State>,
     given_up: Notify,
@@ -52,8 +54,8 @@ pub(super) async fn request() {
         return;
     }
     while let Err(wait) = (pace.take)() {
-        if wait > PATIENCE {
-            pace.state().held = Some(wait);
+        if let Some(rest) = (pace.held_for)().filter(|rest| *rest > PATIENCE) {
+            pace.state().held = Some(rest);
             pace.given_up.notify_one();
             return std::future::pending().await;
         }
@@ -68,10 +70,12 @@ pub(super) async fn request() {
 pub(super) async fn paced<T>(
     timeout: Duration,
     take: impl Fn() -> Result<(), Duration> + Send + Sync + 'static,
+    held_for: impl Fn() -> Option<Duration> + Send + Sync + 'static,
     call: impl Future<Output = T>,
 ) -> Result<T, Late> {
     let state = Mutex::new(State { begun: false, deadline: Instant::now() + timeout, held: None });
-    let pace = Arc::new(Pace { take: Box::new(take), timeout, state, given_up: Notify::new() });
+    let pace =
+        Arc::new(Pace { take: Box::new(take), held_for: Box::new(held_for), timeout, state, given_up: Notify::new() });
     let mut call = std::pin::pin!(PACE.scope(pace.clone(), call));
     loop {
         let deadline = pace.state().deadline;
@@ -118,7 +122,7 @@ mod tests {
             }
         };
         let begun = Instant::now();
-        assert_eq!(paced(2 * SECOND, take, call).await, Ok(()));
+        assert_eq!(paced(2 * SECOND, take, || None, call).await, Ok(()));
         assert_eq!((taken.load(Ordering::SeqCst), begun.elapsed()), (8, 9 * SECOND));
     }
 
@@ -131,7 +135,7 @@ mod tests {
             sleep(3 * SECOND).await;
         };
         let begun = Instant::now();
-        assert_eq!(paced(2 * SECOND, || Ok(()), call).await, Err(Late::NoAnswer));
+        assert_eq!(paced(2 * SECOND, || Ok(()), || None, call).await, Err(Late::NoAnswer));
         assert_eq!(begun.elapsed(), 3 * SECOND);
     }
 
@@ -141,6 +145,6 @@ mod tests {
             request().await;
             request().await;
         };
-        assert_eq!(paced(SECOND, || Err(60 * SECOND), call).await, Err(Late::Held(60 * SECOND)));
+        assert_eq!(paced(SECOND, || Err(60 * SECOND), || Some(60 * SECOND), call).await, Err(Late::Held(60 * SECOND)));
     }
 }

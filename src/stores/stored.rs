@@ -1,6 +1,6 @@
 //! What a store holds under one key, and what it says about it.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use aws_lc_rs::hmac;
 use jiff::Timestamp;
@@ -189,6 +189,17 @@ pub enum Change {
     Key(StoreKey, Option<ChangeToken>),
     /// This is all there is: keys that are not listed were removed.
     All(Vec<(StoreKey, ChangeToken)>),
+}
+
+/// What a store that is polled says of a change: where to look, and never what is there now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// This key changed.
+    Key(StoreKey),
+    /// Some key of this folder changed: the folder without a slash at its end.
+    Folder(Arc<str>),
+    /// Anything may have changed.
+    Anything,
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //! certain, and never writes.
 
 mod describe;
+mod events;
 mod login;
 mod mount;
 mod probe;
@@ -26,22 +27,25 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use reqwest::{Method, Url};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
 use super::{
-    Credentials, Failure, Features, Marks, Metadata, Store, StoreError, Stored, Write, Written, body,
+    Credentials, Failure, Features, Marks, Metadata, Notice, Store, StoreError, Stored, Write, Written, body,
     credentials::{is_api_server, own_audience},
     http::{Http, Reply},
+    streams,
 };
 use crate::{api, api::Capabilities, naming::StoreKey};
+use events::Events;
 use mount::Seen;
 use session::{Ask, Session};
 
 /// One mount.
 pub struct Vault {
-    session: Session,
+    session: Arc<Session>,
     mount: String,
     /// Version 1 has no mark of a state.
     marks: Marks,
@@ -66,7 +70,7 @@ impl Vault {
             return Err(own_audience());
         }
         let http = Http::new(&settings.address, ca.or(settings.ca_bundle.as_deref()))?;
-        let session = Session::new(http, settings.namespace.as_deref(), settings.auth.clone(), credentials)?;
+        let session = Arc::new(Session::new(http, settings.namespace.as_deref(), settings.auth.clone(), credentials)?);
         let mount = settings.mount.clone().unwrap_or_else(|| "secret".to_owned());
         Ok(Self { session, mount, marks, seen: Mutex::default(), plain: AtomicBool::new(false) })
     }
@@ -175,6 +179,10 @@ impl Store for Vault {
 
     async fn maintain(&self) -> Option<Duration> {
         Some(self.session.maintain().await)
+    }
+
+    fn notices(&self) -> Option<BoxStream<'static, Notice>> {
+        Some(streams::follow(Events { session: self.session.clone(), mount: self.mount.clone() }))
     }
 
     fn logins(&self) -> u64 {

@@ -71,6 +71,7 @@ pub struct Metrics {
     store_ready: Gauges<3>,
     references: Gauges<2>,
     sync_durations: Histogram,
+    sync_lag: Histogram,
     syncs: Counters<1>,
     apiserver_requests: Counters<3>,
     queue_depth: Gauges<1>,
@@ -110,6 +111,7 @@ impl Metrics {
             store_ready: Family::default(),
             references: Family::default(),
             sync_durations: Seconds.new_metric(),
+            sync_lag: Histogram::new([0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]),
             syncs: Family::default(),
             apiserver_requests: Family::default(),
             queue_depth: Family::default(),
@@ -137,6 +139,11 @@ impl Metrics {
         r.register("store_ready", "Whether a store is ready, and why", self.store_ready.clone());
         r.register("references", "References by state and reason", self.references.clone());
         r.register("sync_duration_seconds", "From picking a reference up to its target", self.sync_durations.clone());
+        r.register(
+            "sync_lag_seconds",
+            "From what set a sync going, such as a watch event or a poll, to its end: with the wait for a worker",
+            self.sync_lag.clone(),
+        );
         r.register("syncs", "Syncs by result", self.syncs.clone());
         r.register("apiserver_requests", "Requests to the API server", self.apiserver_requests.clone());
         r.register("work_queue_depth", "References that wait for a worker", self.queue_depth.clone());
@@ -263,9 +270,10 @@ impl Metrics {
         }
     }
 
-    /// A sync of one reference, by the reason it ended with.
-    pub fn sync(&self, result: Reason, duration: Duration) {
+    /// A sync of one reference, by the reason it ended with; `lag`: how long ago what set it going was.
+    pub fn sync(&self, result: Reason, duration: Duration, lag: Duration) {
         self.sync_durations.observe(duration.as_secs_f64());
+        self.sync_lag.observe(lag.as_secs_f64());
         self.syncs.get_or_create(&[("result", result.as_str().into())]).inc();
     }
 
@@ -298,6 +306,21 @@ impl Metrics {
     /// An audit event that could not be written; answers how many there are now.
     pub fn audit_dropped(&self) -> u64 {
         self.audit_dropped.inc() + 1
+    }
+
+    /// This replica does not lead any more: what only a leader knows is for the next one to say.
+    pub fn stand_by(&self, classes: impl IntoIterator<Item = &'static str>) {
+        let mut now = self.ready_now();
+        now.clear();
+        self.store_ready.clear();
+        self.references.clear();
+        self.circuits.clear();
+        drop(now);
+        self.oldest_unsynced(Duration::ZERO);
+        self.keys(0);
+        for class in classes {
+            self.queue_depth(class, 0);
+        }
     }
 
     /// A change notification; `result` is what became of it, such as `accepted` or `refused`.

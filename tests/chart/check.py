@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """check.py HELM CHART OUT_DIR - renders the chart in many ways and checks what comes out; leaves manifests in OUT_DIR."""
-import copy, glob, os, re, shutil, subprocess, sys, tempfile
+import copy, glob, json, os, re, shutil, subprocess, sys, tempfile
 
 try:
     import yaml
@@ -160,7 +160,7 @@ check({d["metadata"]["namespace"] for d in docs if "namespace" in d["metadata"]}
 c = one(docs, "Deployment")["spec"]["template"]["spec"]["containers"][0]
 check(c["image"] == "ghcr.io/secretref/secretref:" + yaml.safe_load(open(os.path.join(CHART, "Chart.yaml")))["appVersion"], "default image")
 check({e["name"]: e.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath") for e in c["env"]}
-      == {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "SERVICE_ACCOUNT": "spec.serviceAccountName"}, "default env")
+      == {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "POD_IP": "status.podIP", "SERVICE_ACCOUNT": "spec.serviceAccountName"}, "default env")
 check((c["livenessProbe"]["httpGet"], c["readinessProbe"]["httpGet"]) == ({"path": "/healthz", "port": "health"}, {"path": "/readyz", "port": "health"}), "probes")
 view, edit = (one(docs, "ClusterRole", f"secretref-{n}") for n in ("view", "edit"))
 AGG = "rbac.authorization.k8s.io/aggregate-to-"
@@ -196,7 +196,7 @@ check(one(docs, "Service", "secretref-hooks")["spec"]["ports"] == [{"name": "hoo
 check({p["port"] for p in one(docs, "NetworkPolicy")["spec"]["ingress"][0]["ports"]} == {"metrics", "hooks"}, "hooks: network policy")
 check("hooks" not in str([d for d in render() if d["kind"] != "CustomResourceDefinition"]), "hooks: nothing of them by default")
 
-docs = render({"leaderElection": {"enabled": False}})
+docs = render({"replicaCount": 1, "leaderElection": {"enabled": False}})
 check(args(docs) == BASE_ARGS + ["--no-leader-election"], "no leader election: args")
 check(one(docs, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}, "no leader election: never two at once")
 
@@ -210,6 +210,27 @@ check("system:serviceaccount:secretref:mine'" in str(one(docs, "ValidatingAdmiss
 docs = render({"networkPolicy": {"enabled": True}, "podDisruptionBudget": {"enabled": True}})
 check(one(docs, "NetworkPolicy")["spec"]["egress"] == [{"ports": [{"port": 53, "protocol": "UDP"}, {"protocol": "TCP"}]}], "network policy: default")
 check(one(docs, "PodDisruptionBudget")["spec"]["minAvailable"] == 1, "disruption budget: default")
+
+docs = render()
+pod = one(docs, "Deployment")["spec"]["template"]["spec"]
+check(one(docs, "Deployment")["spec"]["replicas"] == 2, "two replicas: one leads, one is warm")
+check([(t["topologyKey"], t["whenUnsatisfiable"]) for t in pod["topologySpreadConstraints"]] == [("kubernetes.io/hostname", "ScheduleAnyway")], "on two nodes, if there are two")
+check("topologySpreadConstraints" not in one(render({"replicaCount": 1}), "Deployment")["spec"]["template"]["spec"], "one replica is spread over nothing")
+check(not kinds(docs, "PrometheusRule") and not kinds(docs, "ConfigMap"), "no alerts and no dashboard by default")
+
+docs = render({"metrics": {"prometheusRule": {"enabled": True}, "dashboards": {"enabled": True}}})
+general(docs, "alerts")
+rules = [r for g in one(docs, "PrometheusRule")["spec"]["groups"] for r in g["rules"]]
+check(all("MATCHERS" not in r["expr"] and 'namespace="secretref"' in r["expr"] for r in rules), "alerts: of this installation")
+check(all(r["annotations"]["runbook_url"] == f"https://github.com/secretref/secretref/blob/main/docs/runbooks/{r['alert']}.md" for r in rules), "alerts: runbooks")
+check({f"{r['alert']}.md" for r in rules} == set(os.listdir(os.path.join(ROOT, "docs", "runbooks"))), "alerts: each has its runbook")
+config = one(docs, "ConfigMap", "secretref-dashboard")
+check(config["metadata"]["labels"]["grafana_dashboard"] == "1", "dashboard: the label that Grafana's sidecar looks for")
+dashboard = json.loads(config["data"]["secretref.json"])
+check(dashboard["uid"] == "secretref" and len({p["id"] for p in dashboard["panels"]}) == len(dashboard["panels"]) > 15, "dashboard: panels")
+docs = render({"metrics": {"prometheusRule": {"enabled": True, "matchers": 'job="x"', "runbookBaseUrl": "https://wiki/r/"}}})
+rule = one(docs, "PrometheusRule")["spec"]["groups"][0]["rules"][0]
+check('{job="x"}' in rule["expr"] and rule["annotations"]["runbook_url"].startswith("https://wiki/r/Secretref"), f"alerts: told otherwise: {rule}")
 
 # ---- the value files
 docs = render(load("namespaced.yaml"))
@@ -242,7 +263,7 @@ check(args(docs) == ["operator", "--metrics-addr=[::]:9500", "--health-addr=[::]
 check(all(d["metadata"]["labels"]["cost-center"] == "42" for d in docs if d["metadata"]["name"] != "extra"), "everything: commonLabels")
 check("secretref.dev/org" not in str(one(docs, "ValidatingAdmissionPolicy", "sr-platform-org-binding")["spec"]), "everything: only the label that was asked for")
 check({d["metadata"]["namespace"] for d in docs if "namespace" in d["metadata"]} == {"sr-system", "monitoring"}, "everything: namespaceOverride")
-check(one(docs, "ConfigMap")["data"] == {"template": "url={{ DB_USER }}"}, "everything: extraObjects are no templates")
+check(one(docs, "ConfigMap", "extra")["data"] == {"template": "url={{ DB_USER }}"}, "everything: extraObjects are no templates")
 sel = one(docs, "Deployment")["spec"]["selector"]["matchLabels"]
 check(all(one(docs, "Deployment")["spec"]["template"]["metadata"]["labels"].get(k) == v for k, v in sel.items()), "everything: the selector selects")
 check(all(d["spec"]["selector"] == sel for d in kinds(docs, "Service")) and len(kinds(docs, "Service")) == 2, "everything: services select")
@@ -300,6 +321,9 @@ BAD = [
     ({"replicaCount": -1}, "replicaCount"),
     ({"replicaCount": "two"}, "replicaCount"),
     ({"replicaCount": 2, "leaderElection": {"enabled": False}}, "replicaCount"),
+    ({"metrics": {"prometheusRule": {"matchers": 'namespace="a"} or vector(1)'}}}, "matchers"),
+    ({"metrics": {"prometheusRule": {"runbookBaseUrl": "docs/runbooks"}}}, "runbookBaseUrl"),
+    ({"metrics": {"dashboards": {"labels": {"grafana_dashboard": 1}}}}, "grafana_dashboard"),
     ({"image": {"tags": "1"}}, "tags"),
     ({"image": {"tag": "a tag"}}, "tag"),
     ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),

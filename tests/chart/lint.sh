@@ -10,6 +10,7 @@ for f in "" tests/chart/values/*.yaml; do
   "$HELM" lint --strict --quiet --kube-version 1.35.4 charts/secretref ${f:+-f "$f"}
 done
 python3 tests/chart/check.py "$HELM" charts/secretref "$OUT"
+tests/alerts/test.sh
 
 if [ -z "${KUBECONFIG:-}" ]; then
   echo "chart: no KUBECONFIG, so no API server judged the manifests"
@@ -22,10 +23,10 @@ for n in "${namespaces[@]}"; do
   kubectl get namespace "$n" > /dev/null 2>&1 || { kubectl create namespace "$n" > /dev/null; made+=("$n"); }
 done
 for f in "$OUT"/*.yaml; do
-  # ServiceMonitor is not a kind of Kubernetes itself.
+  # ServiceMonitor and PrometheusRule are not kinds of Kubernetes itself.
   python3 - "$f" <<'PY' > "$f.own"
 import sys
-print("\n---\n".join(d for d in open(sys.argv[1]).read().split("\n---\n") if "kind: ServiceMonitor" not in d))
+print("\n---\n".join(d for d in open(sys.argv[1]).read().split("\n---\n") if "monitoring.coreos.com" not in d))
 PY
   kubectl apply --dry-run=server --validate=strict -f "$f.own" > "$f.log" || { cat "$f.log"; exit 1; }
   echo "chart: the API server accepts $(basename "$f" .yaml) ($(wc -l < "$f.log") objects)"

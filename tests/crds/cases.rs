@@ -83,6 +83,12 @@ fn table() -> BTreeMap<String, Vec<Case>> {
         .collect()
 }
 
+/// The manifests that must pass, each for itself.
+pub fn accepted() -> Vec<Value> {
+    let all = table().into_iter().filter(|(file, _)| file != "updates.yaml").flat_map(|(_, cases)| cases);
+    all.filter(|case| matches!(case.expect, Expect::Accepted)).map(|case| case.manifest).collect()
+}
+
 #[test]
 fn the_table_covers_every_kind() {
     let table = table();

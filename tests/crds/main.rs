@@ -5,5 +5,6 @@
 mod cases;
 mod cluster;
 mod generated;
+mod judge;
 mod sizes;
 mod view;

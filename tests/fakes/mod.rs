@@ -6,6 +6,10 @@
 #![allow(dead_code, unused_imports, reason = "no test binary uses all of it")]
 
 pub mod infisical;
+pub mod key_vault;
 pub mod tls;
+pub mod vault_events;
 
 pub use infisical::FakeInfisical;
+pub use key_vault::{FakeKeyVault, Role};
+pub use vault_events::FakeVaultEvents;

@@ -10,6 +10,7 @@ mod cluster;
 mod leaks;
 mod md5;
 mod operator;
+mod schema;
 mod space;
 
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ pub use bao::Bao;
 pub use cluster::Cluster;
 pub use leaks::{CANARY, Leaks, plant, plant_credential};
 pub use operator::{Operator, free_address};
+pub use schema::{SCHEMA, assert_schema};
 pub use space::{Space, condition, reason};
 
 /// How long anything may take that a user waits for.

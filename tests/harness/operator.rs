@@ -18,7 +18,7 @@ pub struct Operator {
     pub health_addr: SocketAddr,
     pub metrics_addr: SocketAddr,
     args: Vec<String>,
-    env: Vec<(String, String)>,
+    variables: Vec<(String, String)>,
     output: PathBuf,
     process: Mutex<Option<Process>>,
 }
@@ -35,14 +35,14 @@ impl Operator {
         Self::start_with(namespace, args, &[]).await
     }
 
-    /// [`Operator::start`] with variables of its own: another KUBECONFIG, for one.
-    pub async fn start_with(namespace: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
+    /// With these variables in its environment, too.
+    pub async fn start_with(namespace: &str, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let operator = Self {
             namespace: namespace.to_owned(),
             health_addr: free_address(),
             metrics_addr: free_address(),
             args: args.iter().map(|a| (*a).to_owned()).collect(),
-            env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             output: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("operator-{}", unique())),
             process: Mutex::new(None),
         };
@@ -58,7 +58,7 @@ impl Operator {
             .args(["--metrics-addr", &self.metrics_addr.to_string(), "--health-addr", &self.health_addr.to_string()])
             .args(["--operator-namespace", &self.namespace])
             .args(&self.args)
-            .envs(self.env.iter().cloned())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(self.append("out"))
             .stderr(self.append("err"))

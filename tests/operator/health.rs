@@ -26,7 +26,11 @@ impl Store {
         let mut world = World::new().await;
         let proxy = FaultProxy::before(&world.bao.address, &world.bao.ca).await;
         let vault = json!({ "address": proxy.address, "caBundle": proxy.ca });
-        world.store = world.add_store(json!({ "provider": { "vault": vault }, "limits": { "timeout": "1s" } })).await;
+        world.store = world
+            .add_store(
+                json!({ "provider": { "vault": vault }, "limits": { "timeout": "1s" }, "healthCheckInterval": "4s" }),
+            )
+            .await;
         world.until_store(&world.store, "True", "Healthy").await;
         let value = plant("value");
         world.bao.put("acme--key", json!({ "value": value })).await;

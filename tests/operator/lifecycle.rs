@@ -35,18 +35,17 @@ async fn suspended_means_untouched() {
 async fn sync_now_goes_past_the_cache_and_an_interval_of_zero_polls_nothing() {
     let world = World::new().await;
     let (old, new) = (plant("old"), plant("new"));
-    world.bao.put("acme--key", json!({ "value": old })).await;
-    let every = |interval: &str| {
-        let mut spec = one("KEY", "key");
-        spec["refreshInterval"] = json!(interval);
-        spec
-    };
+    // A key for each: what one of them sees changed, all that stand on it are told.
     for (name, interval) in [("zero", "0s"), ("hour", "1h")] {
-        world.reference(name, every(interval)).await;
+        world.bao.put(&format!("acme--{name}"), json!({ "value": old })).await;
+        let mut spec = one("KEY", name);
+        spec["refreshInterval"] = json!(interval);
+        world.reference(name, spec).await;
         world.acme.until_data(name, &json!({ "KEY": old })).await;
     }
-    world.bao.put("acme--key", json!({ "value": new })).await;
-    world.bao.put("acme--clock", json!({ "value": new })).await;
+    for key in ["zero", "hour", "clock"] {
+        world.bao.put(&format!("acme--{key}"), json!({ "value": new })).await;
+    }
     world.reference("clock", one("KEY", "clock")).await;
     world.acme.until_data("clock", &json!({ "KEY": new })).await;
     world.polled(4.0).await;

@@ -5,9 +5,17 @@ use std::{net::SocketAddr, sync::LazyLock};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::harness::{Bao, CANARY, Cluster, Leaks, Operator, Space, condition, free_address, reason, unique, wait_for};
+use crate::{
+    harness::{
+        Bao, CANARY, Cluster, Leaks, Operator, Space, assert_schema, condition, free_address, reason, unique, wait_for,
+    },
+    otlp::FakeCollector,
+};
 
 static OPERATOR: OnceCell<Operator> = OnceCell::const_new();
+
+/// Where the operator that all tests share sends its spans.
+pub static COLLECTOR: LazyLock<FakeCollector> = LazyLock::new(FakeCollector::start);
 
 /// Where the operator that all tests share takes notifications.
 pub static HOOKS: LazyLock<SocketAddr> = LazyLock::new(free_address);
@@ -17,7 +25,10 @@ pub async fn operator() -> &'static Operator {
     OPERATOR
         .get_or_init(|| async {
             let own = Cluster::connect().await.namespace("operator", "").await;
-            Operator::start(&own.name, &["--log-format", "json", "--hooks-addr", &HOOKS.to_string()]).await
+            let args = ["--log-format", "json", "--hooks-addr", &HOOKS.to_string()];
+            let endpoint = COLLECTOR.endpoint();
+            let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "200")];
+            Operator::start_with(&own.name, &args, &variables).await
         })
         .await
 }
@@ -34,6 +45,8 @@ pub struct World {
     pub home: Space,
     spaces: Vec<Space>,
     stores: Vec<String>,
+    /// Spans and audit events that were there before the test.
+    pub before: (usize, usize),
 }
 
 impl World {
@@ -56,7 +69,9 @@ impl World {
         let token = bao.token(&["reader"]).await;
         home.secret("token", &json!({ "token": token })).await;
         let spaces = vec![home.clone(), acme.clone()];
-        let mut world = Self { operator, cluster, bao, acme, store: String::new(), home, spaces, stores: Vec::new() };
+        let before = (COLLECTOR.mark(), operator.audit().len());
+        let (store, stores) = (String::new(), Vec::new());
+        let mut world = Self { operator, cluster, bao, acme, store, home, spaces, stores, before };
         world.store = world.add_store(spec).await;
         world.until_store(&world.store, "True", "Healthy").await;
         world
@@ -167,6 +182,8 @@ impl World {
         let leaks = Leaks::new();
         leaks.assert_none("the operator's output", &self.operator.output());
         leaks.assert_none("/metrics", &self.operator.metrics().await);
+        leaks.assert_none("the spans", &COLLECTOR.text_since(self.before.0));
+        assert_schema(&self.operator.audit()[self.before.1..]);
         for space in &self.spaces {
             self.cluster.assert_no_leaks(&leaks, Some(&space.name)).await;
         }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 attempts! {
-    stores_that_never_answer: "has an allowed server that answers logins and then nothing, six stores on it with a timeout of 5 minutes, and 40 references to each" => Harmless("all stores of a namespace share a few workers: the others get theirs all the same"), |a| {
+    stores_that_never_answer: "has an allowed server that answers logins and then nothing, six stores on it with a timeout of 5 minutes, and 40 references to each" => Harmless("tenants' stores share a part of the workers, and a namespace leaves room in it: the others get theirs all the same"), |a| {
         let allowed = Collector::allowed(StatusCode::OK, None).await;
         allowed.served.line(crate::tls::Line::Hangs);
         a.space.secret("mine", &json!({ "token": plant("token") })).await;

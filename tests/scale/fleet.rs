@@ -142,6 +142,20 @@ impl Fleet {
             if going == 0 { Ok(()) } else { Err(format!("{going} are")) }
         })
         .await;
+        // Kubernetes' garbage collector looks at each owner of a kind that it has just learned of.
+        let looks = async || {
+            let gets = |(series, _): &(String, f64)| {
+                series.contains("resource=\"secretreferences\"") && series.contains("verb=\"GET\"")
+            };
+            self.requests().await.into_iter().filter(gets).map(|(_, count)| count).sum::<f64>()
+        };
+        wait_until("the garbage collector knows the owners", std::time::Duration::from_secs(120), || async {
+            let before = looks().await;
+            tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+            let after = looks().await;
+            if after <= before { Ok(()) } else { Err(format!("{} looks in 10 s", after - before)) }
+        })
+        .await;
     }
 
     pub async fn done(self) {

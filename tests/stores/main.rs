@@ -2,6 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
 
+mod azure;
+mod azure_changes;
+mod azure_environment;
+mod azure_failures;
+mod azure_layers;
+mod azure_logins;
+mod azure_values;
+mod azure_writes;
 mod cluster;
 mod credentials;
 mod env;
@@ -19,6 +27,7 @@ mod kubernetes;
 mod kubernetes_writes;
 mod local;
 mod strange;
+mod streams;
 mod suite;
 mod vault_auth;
 mod vault_failures;
@@ -29,6 +38,7 @@ mod vault_wrapped;
 mod vault_writes;
 mod writes;
 
+suite::every_case!(key_vault, crate::suite::subjects::key_vault::KeyVault);
 suite::every_case!(openbao, crate::suite::subjects::openbao::OpenBao);
 suite::every_case!(kubernetes_secrets, crate::suite::subjects::kubernetes::Kubernetes);
 suite::every_case!(local_values, crate::suite::subjects::local::Local);

@@ -1,20 +1,13 @@
 #!/usr/bin/env python3
-"""table.py FOLDER [--write] - the table of stores and cases in docs/suite.md, from what a run of the suite left in FOLDER.
+"""table.py FOLDER [--write] - the table of stores and cases in docs/stores.md, from what a run of the suite left in FOLDER.
 Without --write it must already be there, to the letter."""
 import pathlib
 import sys
 
-PAGE = pathlib.Path(__file__).parents[2] / "docs" / "suite.md"
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "stores.md"
 STORES = ["key-vault", "infisical-v3", "infisical-v4", "openbao", "kubernetes", "local"]
 GROUPS = ["values", "names", "lists", "changes", "writes", "versions", "failures", "transport", "credentials"]
-HEAD = """# One suite for every store
-
-Every store runs through the same cases, under exactly the least rights that [stores.md](stores.md) gives to copy. OpenBao and
-Kubernetes are real servers; Key Vault and Infisical are fakes built from recorded exchanges and documented rules (the same
-suite runs against a real one when its address and credentials are set: see tests/stores). This table is made from the run and checked by it.
-
-✓: it holds. A number: the store cannot do it, says so by its features, and was checked to refuse it.
-"""
+BEGIN, END = "<!-- suite: begin -->\n", "<!-- suite: end -->\n"
 
 
 def main() -> str | None:
@@ -25,7 +18,7 @@ def main() -> str | None:
     if len(cases) < 60 or holes:
         return f"{len(cases)} cases; not run: {', '.join(holes[:5]) or 'none'}"
     notes: list[str] = []
-    lines = [HEAD, "| case | " + " | ".join(STORES) + " |", "|---|" + "---|" * len(STORES)]
+    lines = ["| case | " + " | ".join(STORES) + " |", "|---|" + "---|" * len(STORES)]
     for group in GROUPS:
         lines.append(f"| **{group}** |" + " |" * len(STORES))
         for case in sorted(c for c in cases if c.startswith(group + "/")):
@@ -40,10 +33,12 @@ def main() -> str | None:
                 cells.append(str(notes.index(verdict) + 1))
             lines.append(f"| {case.split('/')[1].replace('_', ' ')} | " + " | ".join(cells) + " |")
     lines += ["", *(f"{number}. {note}" for number, note in enumerate(notes, 1)), ""]
-    text = "\n".join(lines)
+    page = PAGE.read_text()
+    before, rest = page.split(BEGIN)
+    text = before + BEGIN + "\n".join(lines) + END + rest.split(END)[1]
     if "--write" in sys.argv:
         PAGE.write_text(text)
-    elif not PAGE.exists() or PAGE.read_text() != text:
+    elif page != text:
         return f"{PAGE.name} is not what the run found: tests/stores/table.py {folder} --write"
     return None
 

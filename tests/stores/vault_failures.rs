@@ -228,7 +228,11 @@ async fn sealed_and_back() {
     assert!(store.get(&key("acme--a"), None).await.unwrap().is_some());
 
     let root = Bao { namespace: String::new(), ..bao };
-    root.must(Method::PUT, "sys/seal", json!({})).await;
+    eventually("it is sealed", || async {
+        root.call(Method::PUT, "sys/seal", json!({})).await;
+        root.call(Method::GET, "sys/seal-status", Value::Null).await.1["sealed"] == true
+    })
+    .await;
     error(store.get(&key("acme--a"), None).await, Failure::Unavailable, "sealed: unseal it");
     error(store.get(&key("acme--missing"), None).await, Failure::Unavailable, "sealed: unseal it");
     error(store.probe().await, Failure::Unavailable, "sealed: unseal it (`bao operator unseal`)");

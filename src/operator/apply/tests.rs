@@ -1,7 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 //! Refusals, the fence around writes, and what is told to the API server about someone else's Secret.
 
-use std::{collections::VecDeque, sync::Mutex};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     Router,
@@ -9,14 +12,20 @@ use axum::{
     extract::State,
     http::{Method, StatusCode, Uri},
 };
-use kube::Config;
+use kube::{Client, Config};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
-use super::*;
-use crate::operator::plan::{
-    Action,
-    tests::world::{World, applied},
+use super::{release::Released, request::*, *};
+use crate::{
+    operator::{
+        lease::Leadership,
+        plan::{
+            Action,
+            tests::world::{World, applied},
+        },
+    },
+    telemetry::Metrics,
 };
 
 /// What must never be shown.

@@ -23,6 +23,10 @@ impl Engine {
                 if let Some(tracked) = self.references.get_mut(key) {
                     tracked.standing = Standing::Adopted(sources);
                 }
+                // What the store has told already is told no second time: a change that nobody wrote would be lost.
+                if self.table.sources(key).iter().any(|(_, state)| state.is_some()) {
+                    self.on_news(key);
+                }
             }
             None => self.enqueue(key, if fresh { Class::New } else { Class::Rest }),
         }

@@ -53,12 +53,16 @@ impl Engine {
             }
             News::Probed(result) => self.probed(name, result),
             News::Changed(change) => self.pushed(name, change),
+            News::Noticed(changed) => {
+                let uid = state.object.uid.clone();
+                self.noticed(&uid, &changed);
+            }
         }
     }
 
     fn probed(&mut self, name: &StoreName, result: Result<crate::api::Capabilities, StoreError>) {
         let Some(state) = self.stores.get_mut(name) else { return };
-        let overload = self.table.overload(&state.object.uid);
+        let overload = self.table.overload(&state.object.uid).or_else(|| state.backlog());
         let logins = state.layers.as_ref().map_or(0, |l| l.store().logins());
         for _ in state.logins..logins {
             self.parts.metrics.login(&name.label());
@@ -207,8 +211,11 @@ impl Engine {
 
     /// Writes a store's status if it says something new; transitions also as an Event.
     pub(super) fn write_store_status(&mut self, name: &StoreName) {
-        let references = self.references.values().filter(|t| t.model.store == *name).count();
-        let Some(state) = self.stores.get_mut(name).filter(|s| !s.writing) else { return };
+        if self.stores.get(name).is_none_or(|s| s.writing) {
+            return;
+        }
+        let references = self.references_of(name).len();
+        let Some(state) = self.stores.get_mut(name) else { return };
         let old = state.object.status.clone();
         let new = state.status(references, Timestamp::now());
         let ready = state.health.ready == Some(true);
@@ -220,7 +227,7 @@ impl Engine {
         if reason(&old) != reason(&new) {
             let about = about(name, &state.object.uid);
             let note = state.health.message.clone();
-            let events = &self.parts.context.events;
+            let events = self.parts.context.events.within(&self.cause.trace());
             match (ready, reason(&old)) {
                 (true, _) => events.normal(about, state.health.reason.as_str(), note),
                 (false, _) => events.warning(about, state.health.reason.as_str(), note),

@@ -3,6 +3,7 @@
 
 mod adopt;
 mod binding;
+mod cause;
 mod dispatch;
 mod health;
 mod notified;
@@ -13,6 +14,7 @@ mod stores;
 
 use binding::Known;
 pub use binding::Live;
+pub use cause::Cause;
 use notified::Notices;
 pub use polls::Survey;
 
@@ -32,6 +34,7 @@ use super::{
     keeper::{Household, StoreObject},
     lease::Leadership,
     model::{ObjectKey, Reference, StoreName},
+    pool::Pool,
     queue::{Class, WorkQueue},
     serve::HealthState,
     stamp::Sources,
@@ -54,8 +57,8 @@ const WORKERS: usize = 64;
 /// Syncs at once that read from one store.
 const WORKERS_PER_STORE: usize = 32;
 
-/// Syncs at once that read from stores of one namespace's own, however many there are.
-const WORKERS_PER_TENANT: usize = 8;
+/// Syncs at once that read from tenants' own stores, however many there are.
+const WORKERS_FOR_TENANTS: usize = 32;
 
 /// How often the engine looks around when nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -104,7 +107,10 @@ pub struct Engine {
     timers: BTreeSet<(Instant, ObjectKey)>,
     follows: VecDeque<ObjectKey>,
     following: usize,
-    running: usize,
+    /// For syncs.
+    workers: Pool,
+    /// Those of them that may read from tenants' own stores.
+    tenants: Pool,
     listed: usize,
     started: bool,
     cycles_stale: bool,
@@ -112,6 +118,8 @@ pub struct Engine {
     credential_secrets: HashSet<ObjectKey>,
     last_follow: Instant,
     last_report: Instant,
+    /// What is being handled.
+    cause: Cause,
 }
 
 /// Where a reference stands.
@@ -133,6 +141,8 @@ struct Tracked {
     standing: Standing,
     running: bool,
     again: Option<Class>,
+    /// What the next sync comes of.
+    cause: Option<Box<Cause>>,
     fresh: bool,
     /// Keys that are known to fail are asked all the same.
     ask: bool,
@@ -177,11 +187,14 @@ struct StoreState {
     surveying: bool,
     /// Keys that are due and that no list settled.
     to_read: VecDeque<Read>,
+    /// Keys whose list has to be asked for again.
+    unsettled: Vec<Read>,
+    /// Since when there was always something left to read.
+    behind_since: Option<Instant>,
     /// Its status is being written.
     writing: bool,
-    syncing: usize,
-    /// The same for each namespace that has any.
-    syncing_for: HashMap<Arc<str>, usize>,
+    /// For syncs that read from it.
+    workers: Pool,
     /// References that wait for their turn at this store.
     aside: WorkQueue,
     /// Logins that are counted already.
@@ -211,13 +224,15 @@ impl Engine {
             timers: BTreeSet::new(),
             follows: VecDeque::new(),
             following: 0,
-            running: 0,
+            workers: Pool::new(WORKERS),
+            tenants: Pool::new(WORKERS_FOR_TENANTS),
             listed: 0,
             started: false,
             cycles_stale: false,
             credential_secrets: HashSet::new(),
             last_follow: now,
             last_report: now,
+            cause: Cause::now("start"),
         }
     }
 
@@ -226,7 +241,7 @@ impl Engine {
         let mut leadership = self.parts.leadership.clone();
         let mut drained = Vec::new();
         loop {
-            if *stop.borrow() && self.running == 0 && self.following == 0 {
+            if *stop.borrow() && self.workers.taken() == 0 && self.following == 0 {
                 return;
             }
             let wake = tokio::time::Instant::from_std(self.next_wake());
@@ -238,10 +253,13 @@ impl Engine {
                 Ok(()) = stop.changed() => {}
             }
             for message in drained.drain(..) {
+                self.cause = Cause::of(&message);
                 self.handle(message);
             }
             self.parts.health.beat();
+            self.cause = Cause::now("leadership");
             self.lead_or_not(*stop.borrow());
+            self.cause = Cause::now("timer");
             self.tick();
         }
     }
@@ -255,8 +273,8 @@ impl Engine {
             Message::Store(seen) => self.store(seen),
             Message::Keeper(name, era, news) => self.keeper(&name, &era, news),
             Message::StoreStatus(name, era, written) => self.store_status_written(&name, &era, written),
-            Message::Polled(name, era, read, state) => self.polled(&name, &era, &read, state),
-            Message::Surveyed(name, era, reads, marks) => self.surveyed(&name, &era, reads, marks),
+            Message::Polled(name, era, read, state, _) => self.polled(&name, &era, &read, state),
+            Message::Surveyed(name, era, reads, marks, _) => self.surveyed(&name, &era, reads, marks),
             Message::Notified(seen) => self.notified(seen),
             Message::Synced(outcome) => self.synced(*outcome),
             Message::Followed(outcome) => self.followed(*outcome),
@@ -273,6 +291,7 @@ impl Engine {
             tracing::info!(references = self.references.len(), stores = self.stores.len(), "leading");
             self.started = true;
             self.cycles_stale = true;
+            self.notices.start(Self::now().wall);
             let names: Vec<StoreName> = self.stores.keys().cloned().collect();
             for name in names {
                 self.open_store(&name);
@@ -295,6 +314,7 @@ impl Engine {
 
     fn stop_work(&mut self) {
         self.started = false;
+        self.parts.metrics.stand_by(Class::ALL.map(Class::as_str));
         self.queue.clear();
         self.timers.clear();
         self.follows.clear();
@@ -320,6 +340,8 @@ impl Engine {
         if tracked.model.deleting || self.namespaces.get(&key.namespace).is_some_and(|n| n.seen.terminating) {
             return;
         }
+        // What woke it first is what the wait is counted from.
+        tracked.cause.get_or_insert_with(|| Box::new(self.cause.clone()));
         if tracked.running {
             tracked.again = Some(tracked.again.map_or(class, |c| c.min(class)));
         } else {
@@ -370,9 +392,10 @@ impl StoreState {
             may_list: false,
             surveying: false,
             to_read: VecDeque::new(),
+            unsettled: Vec::new(),
+            behind_since: None,
             writing: false,
-            syncing: 0,
-            syncing_for: HashMap::new(),
+            workers: Pool::new(WORKERS_PER_STORE),
             aside: WorkQueue::default(),
             logins: 0,
             pushed: None,
@@ -388,6 +411,8 @@ impl StoreState {
         self.polling = 0;
         self.surveying = false;
         self.to_read.clear();
+        self.unsettled.clear();
+        self.behind_since = None;
         self.aside.clear();
         self.pushed = None;
     }

@@ -9,7 +9,7 @@ use std::{
 
 use super::{Engine, StoreState};
 use crate::{
-    notify::{Hashes, Ring, ring::KEPT},
+    notify::{Changed, Hashes, Ring, ring::KEPT},
     operator::{
         keeper::Era,
         model::{ObjectKey, StoreName},
@@ -33,6 +33,11 @@ pub(super) struct Notices {
 impl Notices {
     pub(super) fn new(hashes: Hashes) -> Self {
         Self { hashes, heard: HashMap::new(), waiting: Ring::default(), looks: HashMap::new() }
+    }
+
+    /// This replica leads from now on: on what is older the former leader has acted.
+    pub(super) fn start(&mut self, now: Duration) {
+        self.waiting.forget_old(now);
     }
 
     /// Another replica leads now: it has heard the same.
@@ -66,6 +71,12 @@ impl Engine {
             }
             Seen::Unreadable(_) | Seen::Listed => {}
         }
+    }
+
+    /// A store said so itself, to this replica: it leads.
+    pub(super) fn noticed(&mut self, store: &Arc<str>, changed: &Changed) {
+        let about = self.notices.hashes.about(changed);
+        self.notices.waiting.add(store, about, Now::get().wall);
     }
 
     /// Looks at the keys that were told of, before other polls.
@@ -129,8 +140,12 @@ impl Engine {
     /// An answer is about to be taken note of: whether it is one to a notification.
     pub(super) fn answers_news(&mut self, name: &StoreName, uid: &str, read: &Read, answer: &State) -> bool {
         let Some((_, looks)) = self.notices.looks.get_mut(name) else { return false };
-        let failed = matches!(answer, State::Failed(_));
-        let newer = !failed && self.table.state(uid, read).is_some_and(|before| before != answer);
+        let newer = match (self.table.state(uid, read), answer) {
+            (None, _) | (_, State::Failed(_)) => false,
+            // What is known may be what a list showed.
+            (Some(State::Present(before)), State::Present(now)) => before != now && !now.is_still(before),
+            (Some(before), now) => before != now,
+        };
         looks.answered(read, newer, *answer == State::Absent, Instant::now())
     }
 

@@ -232,6 +232,7 @@ impl Tracked {
             standing: Standing::Unknown,
             running: false,
             again: None,
+            cause: None,
             repair: false,
             follows: false,
             task: None,

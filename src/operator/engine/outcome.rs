@@ -15,13 +15,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(300);
 
 impl Engine {
     pub(super) fn synced(&mut self, outcome: Outcome) {
-        self.running = self.running.saturating_sub(1);
-        if let Some(state) = outcome.store.as_ref().and_then(|s| self.stores.get_mut(s)) {
-            state.syncing = state.syncing.saturating_sub(1);
-            if let Some(count) = outcome.key.as_ref().and_then(|key| state.syncing_for.get_mut(&key.namespace)) {
-                *count = count.saturating_sub(1);
-            }
-            state.syncing_for.retain(|_, count| *count > 0);
+        if let (Some(key), Some(store)) = (&outcome.key, &outcome.store) {
+            self.pools(store).for_each(|pool| pool.give(&key.namespace));
         }
         let Some(key) = outcome.key.clone() else { return };
         let Some(tracked) = self.references.get_mut(&key) else { return };

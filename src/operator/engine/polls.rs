@@ -1,6 +1,10 @@
 //! Polls that are due: key by key, or by a list that tells of many keys what has not changed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use super::{Engine, StoreState};
 use crate::{
@@ -14,7 +18,8 @@ use crate::{
     },
     refresh::{Compared, Now, State},
     resolve::Read,
-    stores::{ChangeToken, StoreError},
+    stores::{ChangeToken, Failure, StoreError},
+    telemetry::Trace,
 };
 
 /// Marks of what a store lists; `None`: it lists none that would help.
@@ -38,10 +43,18 @@ impl Engine {
         let (Some(layers), uid) = (state.layers.clone(), state.object.uid.clone()) else { return false };
         let lists = state.may_list && layers.store().lists_changes(self.table.len_of(&uid));
         self.table.align(&uid, lists, now);
-        if !lists || state.surveying {
+        if !state.to_read.is_empty() {
+            // What the last list left is read first: what falls due meanwhile waits, once for each key.
+            state.behind_since.get_or_insert_with(Instant::now);
             return lists;
         }
-        let due = self.table.take_due(&uid, usize::MAX, now);
+        state.behind_since = None;
+        if !lists || state.surveying {
+            state.to_read.extend(state.unsettled.drain(..).filter(|_| !lists));
+            return lists;
+        }
+        let due = state.unsettled.drain(..).chain(self.table.take_due(&uid, usize::MAX, now));
+        let due: BTreeSet<Read> = due.collect();
         let (keys, others): (Vec<Read>, Vec<Read>) = due.into_iter().partition(|r| matches!(r, Read::Key(_, None)));
         state.to_read.extend(others);
         if keys.len() < 2 {
@@ -53,8 +66,10 @@ impl Engine {
         let (tell, name, era) = (self.tell.clone(), name.clone(), state.object.era());
         let requester = self.parts.requester.clone();
         tokio::spawn(async move {
-            let marks = survey(&layers, &keys, &requester).await;
-            let _ = tell.send(Message::Surveyed(name, era, keys, marks));
+            let trace = Trace::begin("poll", SystemTime::now(), None);
+            let marks = survey(&layers, &keys, &requester, &trace).await;
+            trace.end();
+            let _ = tell.send(Message::Surveyed(name, era, keys, marks, trace));
         });
         true
     }
@@ -70,12 +85,20 @@ impl Engine {
                 state.last_success = Some(jiff::Timestamp::now());
                 marks
             }
-            Ok(None) => HashMap::new(),
-            Err(error) => {
-                tracing::debug!(store = %name, %error, "no list of changes: the keys are read one by one");
-                // Until the next probe says that it may.
-                state.may_list = false;
-                HashMap::new()
+            // A store that wants silence is not asked key by key instead: the list comes later.
+            Err(error) if matches!(error.failure, Failure::RateLimited(_) | Failure::CircuitOpen) => {
+                state.unsettled.extend(reads);
+                return;
+            }
+            // No list says nothing, of absent keys neither: all are read.
+            other => {
+                if let Err(error) = other {
+                    tracing::debug!(store = %name, %error, "no list of changes: the keys are read one by one");
+                    // Until the next probe says that it may.
+                    state.may_list = false;
+                }
+                state.to_read.extend(reads);
+                return;
             }
         };
         let mut seen = Vec::new();
@@ -125,8 +148,10 @@ impl Engine {
             let (layers, tell, name) = (layers.clone(), self.tell.clone(), name.clone());
             let (era, requester) = (state.object.era(), Arc::clone(&self.parts.requester));
             tokio::spawn(async move {
-                let answer = poll(&layers, &read, &requester).await;
-                let _ = tell.send(Message::Polled(name, era, read, answer));
+                let trace = Trace::begin("poll", SystemTime::now(), None);
+                let answer = poll(&layers, &read, &requester, &trace).await;
+                trace.end();
+                let _ = tell.send(Message::Polled(name, era, read, answer, trace));
             });
         }
     }
@@ -154,6 +179,12 @@ impl Engine {
 }
 
 impl StoreState {
+    /// Reads that lists did not settle take longer than the limits allow: by so much, in cycles of a minute.
+    pub(super) fn backlog(&self) -> Option<f64> {
+        let behind = self.behind_since?.elapsed();
+        (behind > Duration::from_secs(60)).then(|| 1.0 + behind.as_secs_f64() / 60.0)
+    }
+
     /// A store in trouble is probed, not polled.
     pub(super) fn can_be_polled(&self) -> bool {
         let Some(layers) = &self.layers else { return false };

@@ -12,9 +12,9 @@ use tokio::{
 
 use super::*;
 use crate::{
-    api::{self, SecretKeySource, ServiceAccountRef, VaultAuth},
+    api::{self, Provider, SecretKeyRef, SecretKeySource, ServiceAccountRef, VaultAuth},
     secret::SecretValue,
-    stores::{Credentials, Failure},
+    stores::{Credentials, Failure, Settings, settings},
 };
 
 struct Fixed;
@@ -118,5 +118,5 @@ async fn a_login_that_is_never_answered_stops_no_probe_and_the_store_comes_back(
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(wait, serve(&layers, &mut ticks, watch, &tell)).await.unwrap();
+    timeout(wait, serve(&layers, &mut ticks, watch, std::future::pending(), &tell)).await.unwrap();
 }

@@ -84,17 +84,26 @@ impl Infisical {
             let listed: wire::Listed<'_> = match self.answer(&reply, &folder, what) {
                 Ok(listed) => listed,
                 // One reference that cannot be followed spoils a whole list: reads tell which.
-                Err(error) if error.failure == Failure::Denied && wire::is_own(&reply) => continue,
+                Err(error) if error.failure == Failure::Denied && wire::is_own(&reply) => {
+                    marks.extend(wanted.into_values().map(|key| (key.clone(), unknown())));
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             for (name, secret) in listed.merged() {
-                if let (Some(key), Some(value)) = (wanted.get(&*name), secret.value()) {
-                    marks.insert((*key).clone(), self.marks.of(key, &value));
+                if let Some(key) = wanted.get(&*name) {
+                    let mark = secret.value().map_or_else(unknown, |value| self.marks.of(key, &value));
+                    marks.insert((*key).clone(), mark);
                 }
             }
         }
         Ok(Some(marks))
     }
+}
+
+/// Of a key that the list hides: it has to be read, whatever was known of it.
+fn unknown() -> ChangeToken {
+    ChangeToken::young("")
 }
 
 fn too_many(what: &str) -> StoreError {

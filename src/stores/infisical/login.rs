@@ -105,7 +105,7 @@ impl Session {
                 "check the client id, put a new client secret into its Secret if this one is revoked, expired or used up, and that the trusted IPs let the operator in (after three failures the server locks the identity out for 5 minutes)"
             }
             Some(false) => {
-                "check identityId, that its Kubernetes Auth allows the operator's namespace, ServiceAccount and audience, and that the server may use TokenReview"
+                "check identityId, that its Kubernetes Auth allows the ServiceAccount that logs in (the operator's, or the one of serviceAccountRef), its namespace and audience, and that the server may use TokenReview"
             }
             None => return Err(wire::refusal(&reply, &what, "")),
         };
@@ -119,7 +119,8 @@ pub(super) fn renewal(token: &str) -> Zeroizing<Vec<u8>> {
 }
 
 fn seconds(number: u64) -> Option<Duration> {
-    (number > 0).then(|| Duration::from_secs(number))
+    // Ten years: more would overflow a clock.
+    (number > 0).then(|| Duration::from_secs(number.min(315_360_000)))
 }
 
 fn header(token: &SecretValue) -> Result<HeaderValue, StoreError> {

@@ -3,6 +3,7 @@
 use crate::naming::StoreKey;
 
 /// The folder under which all of a store's keys are.
+#[derive(Clone)]
 pub(super) struct Root(String);
 
 /// Where one secret is.
@@ -46,6 +47,13 @@ impl Root {
             return None;
         }
         Some(Place { folder: self.folder(folder)?, name: name.to_owned() })
+    }
+
+    /// What a folder is called in store keys: below the root. `None`: it is not there.
+    pub fn below<'a>(&self, folder: &'a str) -> Option<&'a str> {
+        let below = folder.strip_prefix(&self.0)?;
+        let inside = folder.starts_with('/') && (below.is_empty() || below.starts_with('/'));
+        inside.then(|| below.trim_matches('/'))
     }
 
     /// The key of a secret that was listed, if it can be asked for by one.

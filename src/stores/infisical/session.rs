@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use reqwest::{
-    Method, StatusCode, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+    Method, RequestBuilder, StatusCode, Url,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
 use tokio::{sync::Mutex, time::Instant};
 use zeroize::Zeroizing;
@@ -25,7 +25,7 @@ use crate::{
     api::InfisicalAuth,
     stores::{
         Credentials, Failure, StoreError,
-        http::{Http, Reply},
+        http::{Http, Opened, Reply},
     },
 };
 
@@ -104,6 +104,14 @@ impl Session {
             self.forget(&token).await?;
         }
         Err(not_taken())
+    }
+
+    /// Asks for a stream of events. What a server says there of the token is not believed: reads and probes find out
+    /// whether it is good, and a server that wants another kind of token for its events must not end the session.
+    pub async fn open(&self, ask: &Ask<'_>) -> Result<Opened, StoreError> {
+        let token = self.token().await?;
+        let request = self.request(ask, Some(&token)).header(ACCEPT, "text/event-stream");
+        self.http.open(request, &ask.what).await
     }
 
     /// Asks without a token.
@@ -192,6 +200,10 @@ impl Session {
     }
 
     pub async fn send(&self, ask: &Ask<'_>, token: Option<&Token>) -> Result<Reply, StoreError> {
+        self.http.send(self.request(ask, token), &ask.what).await
+    }
+
+    fn request(&self, ask: &Ask<'_>, token: Option<&Token>) -> RequestBuilder {
         let mut request = self.http.request(ask.method.clone(), ask.url.clone());
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, &token.header);
@@ -199,7 +211,7 @@ impl Session {
         if let Some(body) = &ask.body {
             request = request.header(CONTENT_TYPE, "application/json").body(Bytes::from_owner(body.clone()));
         }
-        self.http.send(request, &ask.what).await
+        request
     }
 
     async fn log_in(&self, state: &mut State) -> Result<Token, StoreError> {
@@ -233,7 +245,7 @@ impl State {
                     (true, 2..) => LOCKOUT,
                     (true, _) => PAUSE,
                     // Within one probe of its repair the store is back.
-                    (false, n) => PAUSE * n.min(3),
+                    (false, n) => PAUSE * n.min(2),
                 }
             }
             _ => PAUSE / 2,
@@ -292,7 +304,7 @@ mod tests {
     async fn only_credentials_make_a_long_pause() {
         let mut state = State::default();
         let service_accounts = (0..9).map(|_| rejected(&mut state, false, Failure::Unauthenticated)).max();
-        assert_eq!(service_accounts, Some(Duration::from_secs(30)));
+        assert_eq!(service_accounts, Some(Duration::from_secs(20)));
         assert_eq!(rejected(&mut State::default(), true, Failure::Unavailable), Duration::ZERO);
         assert_eq!(rejected(&mut State::default(), true, Failure::NotReady), Duration::from_secs(5));
     }

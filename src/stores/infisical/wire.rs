@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     secret::SecretValue,
-    stores::{Failure, StoreError, http::Reply},
+    stores::{Failure, StoreError, body::unquote, http::Reply},
 };
 
 /// What a 404 says.
@@ -115,7 +115,7 @@ impl Secret<'_> {
     /// Its value; `None` if it is kept back.
     pub fn value(&self) -> Option<SecretValue> {
         let raw = self.secret_value.filter(|_| !self.secret_value_hidden)?;
-        serde_json::from_str::<String>(raw.get()).ok().map(SecretValue::from)
+        unquote(raw.get())
     }
 
     pub fn created(&self) -> Option<Timestamp> {

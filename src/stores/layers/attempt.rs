@@ -6,6 +6,7 @@ use std::{
 };
 
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{Instrument, field::Empty};
 
 use super::{
     super::{
@@ -64,7 +65,31 @@ impl Attempt<'_> {
 }
 
 impl Layers {
+    /// One attempt, as one span of a trace: with the wait for its turn.
     pub(super) async fn attempt<T>(
+        &self,
+        attempt: &Attempt<'_>,
+        result: impl FnOnce(&T) -> &'static str,
+        ask: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let span = tracing::debug_span!(
+            "store request",
+            otel.name = %format_args!("{} {}", attempt.operation, self.lasting.identity.provider),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            "error.type" = Empty,
+            secretref.store = %self.lasting.label,
+            secretref.provider = self.lasting.identity.provider,
+            secretref.operation = attempt.operation,
+        );
+        let answer = self.try_once(attempt, result, ask).instrument(span.clone()).await;
+        if let Err(error) = &answer {
+            span.record("otel.status_code", "ERROR").record("error.type", name(error.failure));
+        }
+        answer
+    }
+
+    async fn try_once<T>(
         &self,
         attempt: &Attempt<'_>,
         result: impl FnOnce(&T) -> &'static str,
@@ -79,8 +104,9 @@ impl Layers {
         let mut sent = entered?;
         let within =
             attempt.by.map_or(self.lasting.settings.timeout, |by| self.lasting.settings.timeout.min(by - sent.at));
-        let lasting = Arc::clone(&self.lasting);
-        let paced = paced(within, move || lasting.limits.take(Instant::now()), ask);
+        let (lasting, same) = (Arc::clone(&self.lasting), Arc::clone(&self.lasting));
+        let take = move || lasting.limits.take(Instant::now());
+        let paced = paced(within, take, move || same.limits.held_for(Instant::now()), ask);
         let answer = match attempt.by {
             None => paced.await,
             Some(by) => timeout_at(by, paced).await.unwrap_or(Err(Late::NoAnswer)),
@@ -183,9 +209,13 @@ impl Layers {
         let result = act(&mut watched.breaker, now);
         let circuit = watched.breaker.circuit(now);
         if circuit != watched.shown {
-            watched.shown = circuit;
+            let before = std::mem::replace(&mut watched.shown, circuit);
             self.lasting.metrics.circuit(&self.lasting.label, circuit);
             match circuit {
+                // Every probe of a store that is down opens it again.
+                Circuit::Open if before != Circuit::Closed => {
+                    tracing::debug!(store = %self.lasting.label, "still no answer")
+                }
                 Circuit::Open => {
                     tracing::warn!(store = %self.lasting.label, "store does not answer: left alone for a while")
                 }

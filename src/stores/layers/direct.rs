@@ -1,11 +1,11 @@
 //! What is neither cached nor shared nor tried again: writes, what a key is without its value, and lists of changes.
 //! Through breaker and limits it goes like everything else.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::atomic::Ordering};
 
 use super::{
     super::{ChangeToken, Metadata, StoreError, Write, Written},
-    Access, Layers,
+    Access, Lasting, Layers,
     attempt::Attempt,
     limits::Lane,
     request::Request,
@@ -79,9 +79,8 @@ impl Layers {
         access: &Access<'_>,
         ask: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let answer = self.direct(operation, name, key.as_str(), access, ask).await;
-        self.lasting.cache.forget_key(&self.lasting.uid, key);
-        answer
+        let _under_way = WriteUnderWay::begin(&self.lasting, key);
+        self.direct(operation, name, key.as_str(), access, ask).await
     }
 
     async fn direct<T>(
@@ -107,13 +106,34 @@ impl Layers {
     }
 }
 
+/// A write that is under way: also when nobody waits for its end, what was known of the key is forgotten.
+struct WriteUnderWay<'a> {
+    lasting: &'a Lasting,
+    key: &'a StoreKey,
+}
+
+impl<'a> WriteUnderWay<'a> {
+    fn begin(lasting: &'a Lasting, key: &'a StoreKey) -> Self {
+        lasting.writes.fetch_add(1, Ordering::SeqCst);
+        Self { lasting, key }
+    }
+}
+
+impl Drop for WriteUnderWay<'_> {
+    fn drop(&mut self) {
+        self.lasting.writes.fetch_add(1, Ordering::SeqCst);
+        self.lasting.cache.forget_key(&self.lasting.uid, self.key);
+    }
+}
+
 impl super::Cache {
     /// Drops what is held of one key and of its versions; lists, too, since it may be new in them.
     pub(super) fn forget_key(&self, uid: &str, written: &StoreKey) {
         self.forget_where(|place| {
             &*place.uid == uid
                 && match &place.request {
-                    Request::Get { key, .. } => key == written,
+                    // Some stores do not tell letters of both cases apart; elsewhere one read more does no harm.
+                    Request::Get { key, .. } => key.as_str().eq_ignore_ascii_case(written.as_str()),
                     Request::List { prefix } => written.as_str().starts_with(&**prefix),
                 }
         });

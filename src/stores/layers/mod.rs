@@ -5,7 +5,10 @@
 //! string them together.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -115,6 +118,8 @@ struct Lasting {
     breaker: Mutex<Watched>,
     limits: Limits,
     metrics: Arc<Metrics>,
+    /// Writes that began or ended here.
+    writes: AtomicU64,
 }
 
 impl Layers {
@@ -142,6 +147,7 @@ impl Layers {
             audit,
             cache,
             metrics,
+            writes: AtomicU64::new(0),
         };
         Self { store, flights: Flights::default(), lasting: Arc::new(lasting) }
     }
@@ -218,8 +224,9 @@ impl Layers {
     /// The delivery. What the operator asks for itself is delivered to nobody.
     async fn ask(&self, request: Request, access: &Access<'_>) -> Result<Answer, StoreError> {
         let span = tracing::debug_span!(
-            "access", trace_id = access.trace_id, requester = access.requester, store = %self.lasting.label,
-            operation = request.name(),
+            "access", trace_id = access.trace_id, secretref.requester = access.requester,
+            secretref.store = %self.lasting.label, secretref.provider = self.lasting.identity.provider,
+            secretref.operation = request.name(), secretref.key = %request.path(),
         );
         let delivery = (access.requester != &*self.lasting.operator)
             .then(|| self.lasting.event(request.operation(), &request.path(), access.requester, access.trace_id));
@@ -243,9 +250,13 @@ impl Layers {
             }
         }
         let fly = || async {
+            let writes = self.lasting.writes.load(Ordering::SeqCst);
             let answer = self.persist(place, access).await;
-            // An error takes nothing from the cache: a value may stay for as long as it was to stay anyway.
-            if let Ok(answer) = &answer {
+            // An error takes nothing from the cache: a value may stay for as long as it was to stay anyway. What was
+            // asked for before a write may be what was there before it.
+            if let Ok(answer) = &answer
+                && writes == self.lasting.writes.load(Ordering::SeqCst)
+            {
                 cache.keep(place, answer.clone(), settings.cache_ttl, Instant::now());
             }
             answer

@@ -342,6 +342,10 @@ async fn a_value_is_in_no_log_and_no_metric() {
     drop(log);
     let logged = logged();
     assert!(logged.contains("store request") && logged.contains("trying again"), "{logged}");
+    let lines = logged.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+    for line in lines.filter(|l| l["message"] == "store request") {
+        assert_eq!((&line["trace_id"], &line["store"]), (&"0".into(), &"platform".into()), "{line}");
+    }
     // The scripted value is this and the key.
     assert!(!logged.contains("hunter2") && !w.metrics.encode().contains("hunter2"), "{logged}");
     // Keys are in logs and audit events, never in metrics.

@@ -16,6 +16,9 @@ use crate::{
     stores::{Failure, StoreError, body},
 };
 
+/// More seconds than any token lives: a server that says more is not believed, and clocks do not overflow.
+pub(super) const LONGEST_LIFE: u64 = 10 * 365 * 86_400;
+
 /// What a login gave.
 pub(super) struct Live {
     pub token: Token,
@@ -88,7 +91,7 @@ impl Session {
             let message = "the token is not valid, or no longer: put a new one into the Secret that auth.token names";
             StoreError::new(Failure::Unauthenticated, message)
         })?;
-        live.ttl = (lookup.ttl > 0).then(|| Duration::from_secs(lookup.ttl));
+        live.ttl = (lookup.ttl > 0).then(|| Duration::from_secs(lookup.ttl.min(LONGEST_LIFE)));
         (live.granted, live.renewable) = (live.ttl, lookup.renewable);
         Ok(live)
     }
@@ -123,7 +126,7 @@ pub(super) fn live(value: SecretValue, ttl: u64, renewable: bool, generation: u6
             )
         })?;
     header.set_sensitive(true);
-    let ttl = (ttl > 0).then(|| Duration::from_secs(ttl));
+    let ttl = (ttl > 0).then(|| Duration::from_secs(ttl.min(LONGEST_LIFE)));
     Ok(Live { token: Token { header, generation }, value, since: Instant::now(), ttl, granted: ttl, renewable })
 }
 
@@ -144,7 +147,7 @@ fn whose(auth: &VaultAuth) -> &'static str {
     } else if auth.app_role.is_some() {
         "put a new secret id into its Secret if this one is used up or expired (after five failures the server itself rejects for 15 minutes)"
     } else if auth.kubernetes.is_some() {
-        "that it is bound to the operator's ServiceAccount, namespace and audience, and that the server may use TokenReview"
+        "that it is bound to the ServiceAccount that logs in (the operator's, or the one of serviceAccountRef), its namespace and audience, and that the server may use TokenReview"
     } else {
         "that the JWT is one that it accepts"
     }

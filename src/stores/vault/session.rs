@@ -11,17 +11,21 @@ use std::{
 
 use bytes::Bytes;
 use reqwest::{
-    Method, StatusCode, Url,
-    header::{CONTENT_TYPE, HeaderValue},
+    Method, RequestBuilder, StatusCode, Url,
+    header::{CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{login::Live, wire, wrapped::Unwrapped};
+use super::{
+    login::{LONGEST_LIFE, Live},
+    wire,
+    wrapped::Unwrapped,
+};
 use crate::{
     api::VaultAuth,
     stores::{
         Credentials, Failure, StoreError,
-        http::{Http, Reply},
+        http::{Http, Opened, Reply},
     },
 };
 
@@ -107,6 +111,21 @@ impl Session {
         self.send(ask, Some(&token)).await
     }
 
+    /// [`Session::ask`] for a connection of another protocol.
+    pub async fn open(&self, ask: &Ask<'_>, upgrade: HeaderMap) -> Result<Opened, StoreError> {
+        let token = self.token().await?;
+        let opened = self.http.open(self.request(ask, Some(&token)).headers(upgrade.clone()), &ask.what).await?;
+        match &opened {
+            Opened::Refused(reply)
+                if reply.status == StatusCode::FORBIDDEN
+                    && !wire::denied_by_policy(reply)
+                    && !self.is_valid(&token).await? => {}
+            _ => return Ok(opened),
+        }
+        let token = self.token().await?;
+        self.http.open(self.request(ask, Some(&token)).headers(upgrade), &ask.what).await
+    }
+
     /// Asks without a token, and outside of any namespace, where there is no session to speak of.
     pub async fn ask_openly(&self, url: Url, what: &impl fmt::Display) -> Result<Reply, StoreError> {
         self.http.send(self.http.request(Method::GET, url), what).await
@@ -182,7 +201,7 @@ impl Session {
         match reply.status {
             StatusCode::OK => {
                 let grant = wire::parse::<wire::Granted>(&reply, &what)?.auth;
-                Ok(Some((Duration::from_secs(grant.lease_duration), grant.renewable)))
+                Ok(Some((Duration::from_secs(grant.lease_duration.min(LONGEST_LIFE)), grant.renewable)))
             }
             status if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => Ok(None),
             _ => Err(wire::refusal(&reply, &what, "")),
@@ -208,6 +227,10 @@ impl Session {
     }
 
     pub async fn send(&self, ask: &Ask<'_>, token: Option<&Token>) -> Result<Reply, StoreError> {
+        self.http.send(self.request(ask, token), &ask.what).await
+    }
+
+    fn request(&self, ask: &Ask<'_>, token: Option<&Token>) -> RequestBuilder {
         let mut request = self.http.request(ask.method.clone(), ask.url.clone()).header("X-Vault-Request", "true");
         if let Some(namespace) = &self.namespace {
             request = request.header("X-Vault-Namespace", namespace);
@@ -218,7 +241,7 @@ impl Session {
         if let Some(body) = &ask.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
-        self.http.send(request, &ask.what).await
+        request
     }
 
     async fn log_in(&self, state: &mut State) -> Result<Token, StoreError> {
@@ -259,7 +282,7 @@ impl State {
                     (true, 4..) => LOCKOUT,
                     (true, n) => PAUSE * 3_u32.pow(n - 1),
                     // Within one probe of its repair the store is back.
-                    (false, n) => PAUSE * n.min(3),
+                    (false, n) => PAUSE * n.min(2),
                 }
             }
             _ => PAUSE / 2,

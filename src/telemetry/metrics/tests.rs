@@ -1,7 +1,7 @@
 use super::*;
 
-#[test]
-fn the_text_is_open_metrics() {
+/// Each family has a sample.
+fn filled() -> Metrics {
     let m = Metrics::new();
     m.store_request("platform", "vault", "get", "success", Some(Duration::from_millis(3)));
     m.store_request("platform", "vault", "get", "circuit_open", None);
@@ -9,7 +9,7 @@ fn the_text_is_open_metrics() {
     m.cache_request("platform", true);
     m.cache_bytes(42);
     m.circuit("platform", Circuit::Open);
-    m.sync(Reason::Synced, Duration::from_millis(7));
+    m.sync(Reason::Synced, Duration::from_millis(7), Duration::from_secs(2));
     m.oldest_unsynced(Duration::from_millis(1500));
     m.apiserver_request("patch", "Secret", "success");
     m.queue_depth("new", 3);
@@ -18,9 +18,16 @@ fn the_text_is_open_metrics() {
     m.poll("platform");
     m.login("platform");
     m.notification("generic", "accepted");
+    m.store_ready("platform", "ClusterSecretStore", true, Reason::Healthy);
+    m.references(&BTreeMap::from([((true, Reason::Synced), 5)]));
     assert_eq!(m.audit_dropped(), 1);
     assert_eq!(m.audit_dropped(), 2);
-    let text = m.encode();
+    m
+}
+
+#[test]
+fn the_text_is_open_metrics() {
+    let text = filled().encode();
     for line in [
         r#"secretref_store_requests_total{store="platform",provider="vault",operation="get",result="success"} 1"#,
         r#"secretref_store_requests_total{store="platform",provider="vault",operation="get",result="circuit_open"} 1"#,
@@ -31,6 +38,7 @@ fn the_text_is_open_metrics() {
         r#"secretref_circuit_state{store="platform"} 2"#,
         r#"secretref_syncs_total{result="Synced"} 1"#,
         "secretref_sync_duration_seconds_count 1",
+        "secretref_sync_lag_seconds_sum 2.0",
         "secretref_oldest_unsynced_seconds 1.5",
         r#"secretref_apiserver_requests_total{verb="patch",kind="Secret",result="success"} 1"#,
         r#"secretref_work_queue_depth{class="new"} 3"#,
@@ -78,4 +86,66 @@ fn references_are_replaced_as_a_whole() {
     let text = m.encode();
     assert!(text.contains(r#"secretref_references{state="ready",reason="Synced"} 7"#));
     assert!(!text.contains("SecretNotFound"));
+}
+
+/// Two replicas that both said how stores and references are would be counted twice, and the one would be out of date.
+#[test]
+fn a_standby_says_nothing_that_only_a_leader_knows() {
+    let m = Metrics::new();
+    m.store_ready("platform", "ClusterSecretStore", false, Reason::StoreUnavailable);
+    m.references(&BTreeMap::from([((false, Reason::StoreUnavailable), 5)]));
+    m.circuit("platform", Circuit::Open);
+    m.oldest_unsynced(Duration::from_secs(90));
+    m.queue_depth("new", 3);
+    m.keys(4);
+    m.store_request("platform", "vault", "get", "success", None);
+    m.stand_by(["new"]);
+    let text = m.encode();
+    for gone in ["StoreUnavailable", "secretref_circuit_state{"] {
+        assert!(!text.contains(gone), "{gone} in {text}");
+    }
+    for zero in
+        ["secretref_oldest_unsynced_seconds 0.0", "secretref_keys 0", r#"secretref_work_queue_depth{class="new"} 0"#]
+    {
+        assert!(text.lines().any(|l| l == zero), "{zero} is not in {text}");
+    }
+    assert!(text.contains(r#"result="success"} 1"#), "what it did is not undone");
+    m.store_ready("platform", "ClusterSecretStore", true, Reason::Healthy);
+    assert!(m.encode().contains(r#"reason="Healthy"} 1"#), "it may lead again");
+}
+
+#[test]
+fn the_documentation_names_every_metric() {
+    let text = filled().encode();
+    let page = include_str!("../../../docs/observability.md");
+    for line in text.lines().filter_map(|l| l.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        assert!(page.contains(&format!("| `{name}{suffix}` |")), "docs/observability.md does not name {name}{suffix}");
+    }
+}
+
+/// A panel or an alert on a metric that is not there would be empty, or never fire, and nobody would notice.
+#[test]
+fn alerts_and_dashboard_stand_on_metrics_that_are_there() {
+    let text = filled().encode();
+    let there =
+        |name: &str| text.lines().any(|l| l.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+    let words = |text: &'static str| text.split(|c: char| !c.is_ascii_lowercase() && c != '_');
+    for (file, text, at_least) in [
+        ("alerts.yaml", include_str!("../../../charts/secretref/files/alerts.yaml"), 9),
+        ("dashboard.json", include_str!("../../../charts/secretref/files/dashboard.json"), 15),
+    ] {
+        let mut used: Vec<&str> = words(text).filter(|w| w.starts_with("secretref_")).collect();
+        used.sort_unstable();
+        used.dedup();
+        assert!(used.len() >= at_least, "{file}: {used:?}");
+        for name in used {
+            assert!(there(name), "{file} speaks of {name}, which is not in /metrics");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! source says it differs.
 
 mod answers;
+mod events;
 mod logins;
 mod project;
 mod routes;
@@ -16,6 +17,8 @@ use std::{
 use axum::Router;
 
 use super::tls::Served;
+pub use events::Licence;
+use events::Subscriptions;
 use logins::Logins;
 pub use logins::{Identity, Role};
 use project::Project;
@@ -68,6 +71,7 @@ struct State {
     old_folders: bool,
     /// Changes wait for somebody who approves them.
     approvals: bool,
+    subscriptions: Subscriptions,
 }
 
 impl FakeInfisical {
@@ -81,6 +85,7 @@ impl FakeInfisical {
             minute: HashMap::new(),
             old_folders: false,
             approvals: false,
+            subscriptions: Subscriptions::default(),
         };
         let inner = Arc::new(Inner { release, state: Mutex::new(state) });
         let router = Router::new().fallback(routes::answer).with_state(inner.clone());
@@ -138,7 +143,9 @@ impl FakeInfisical {
     pub fn put_in(&self, environment: &str, path: &str, name: &str, value: &str) {
         let mut state = self.state();
         state.project.make_folder(environment, path);
-        state.project.put(environment, path, name, value).unwrap();
+        let written = state.project.put(environment, path, name, value).unwrap();
+        let event = if written.version == 1 { "secret:create" } else { "secret:update" };
+        state.subscriptions.tell(event, environment, path, name);
     }
 
     pub fn make_folder(&self, path: &str) {
@@ -154,7 +161,9 @@ impl FakeInfisical {
     }
 
     pub fn remove(&self, path: &str, name: &str) {
-        self.state().project.remove("dev", path, name).unwrap();
+        let mut state = self.state();
+        state.project.remove("dev", path, name).unwrap();
+        state.subscriptions.tell("secret:delete", "dev", path, name);
     }
 
     /// What is stored, before references are followed.
@@ -164,6 +173,26 @@ impl FakeInfisical {
 
     pub fn import(&self, into: &str, environment: &str, from: &str) {
         self.state().project.import("dev", into, environment, from);
+    }
+
+    /// Whether the plan has event subscriptions; an unlicensed server's has not.
+    pub fn licence(&self, licence: Licence) {
+        self.state().subscriptions.licence = licence;
+    }
+
+    /// Event streams that are open.
+    pub fn subscribers(&self) -> usize {
+        self.state().subscriptions.count()
+    }
+
+    /// All event streams end, as with the server that they are on.
+    pub fn end_subscriptions(&self) {
+        self.state().subscriptions.end();
+    }
+
+    /// Says this on every event stream.
+    pub fn say(&self, text: &str) {
+        self.state().subscriptions.say(text);
     }
 
     pub fn fault(&self, fault: Option<Fault>) {

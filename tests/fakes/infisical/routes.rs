@@ -32,7 +32,7 @@ pub(super) struct Asked {
     path: Vec<String>,
     /// The query's, or the body's.
     pub(super) fields: HashMap<String, String>,
-    authorization: Option<String>,
+    pub(super) authorization: Option<String>,
 }
 
 pub async fn answer(Extract(inner): Extract<Arc<Inner>>, request: Request) -> Response {
@@ -97,6 +97,7 @@ impl Asked {
                 self.guarded(state, "v2", "projectId", Self::folders)
             }
             ("POST", ["api", "v1", "secret-imports"]) => self.guarded(state, "v1", "workspaceId", Self::import),
+            ("POST", ["api", "v1", "events", "subscribe", "project-events"]) if current => self.subscribe(state),
             _ => {
                 state.asked.push("no route".to_owned());
                 answers::no_route(self.method.as_str(), &self.uri)

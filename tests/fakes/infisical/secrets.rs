@@ -122,6 +122,12 @@ impl Asked {
             None => state.project.remove(environment, folder, name),
         };
         let secret = secret.unwrap();
+        let event = match (self.method.as_str(), there) {
+            ("DELETE", _) => "secret:delete",
+            (_, true) => "secret:update",
+            _ => "secret:create",
+        };
+        state.subscriptions.tell(event, environment, folder, name);
         let body = answers::secret(self.release, environment, None, name, &secret, Some(&secret.value));
         json_with(200, &json!({ "secret": body }))
     }

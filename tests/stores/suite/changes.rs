@@ -1,5 +1,9 @@
 //! Marks of change: what polls stand on.
 
+use std::sync::Arc;
+
+use secretref::{naming::StoreKey, stores::Store};
+
 use super::{CannotBe, Holds, Subject, Verdict, Who, acme, always, read, single};
 
 pub async fn a_mark_stays(subject: &dyn Subject) -> Verdict {
@@ -42,15 +46,20 @@ pub async fn made_anew_it_is_another(subject: &dyn Subject) -> Verdict {
     Holds
 }
 
-pub async fn lists_agree_with_reads(subject: &dyn Subject) -> Verdict {
+/// Forty keys, so many of them planted, at a store that lists changes.
+async fn forty(subject: &dyn Subject, planted: usize) -> Option<(Arc<dyn Store>, Vec<StoreKey>)> {
     let store = subject.store(Who::Reader);
     let keys: Vec<_> = (0..40).map(|n| acme(subject, &format!("k-{n}"))).collect();
-    for key in &keys {
+    for key in &keys[..planted] {
         subject.plant(key, &single("canary-1")).await;
     }
-    if !store.lists_changes(keys.len()) {
-        return CannotBe("lists no changes");
-    }
+    store.lists_changes(keys.len()).then_some((store, keys))
+}
+
+const LISTS_NONE: Verdict = CannotBe("lists no changes");
+
+pub async fn lists_agree_with_reads(subject: &dyn Subject) -> Verdict {
+    let Some((store, keys)) = forty(subject, 40).await else { return LISTS_NONE };
     let marks = store.changes(&keys).await.unwrap().expect("a list is cheaper here");
     for key in &keys {
         let read = store.get(key, None).await.unwrap().unwrap().token;
@@ -61,14 +70,7 @@ pub async fn lists_agree_with_reads(subject: &dyn Subject) -> Verdict {
 }
 
 pub async fn lists_never_invent(subject: &dyn Subject) -> Verdict {
-    let store = subject.store(Who::Reader);
-    let keys: Vec<_> = (0..40).map(|n| acme(subject, &format!("k-{n}"))).collect();
-    for key in &keys[..20] {
-        subject.plant(key, &single("canary-1")).await;
-    }
-    if !store.lists_changes(keys.len()) {
-        return CannotBe("lists no changes");
-    }
+    let Some((store, keys)) = forty(subject, 20).await else { return LISTS_NONE };
     let marks = store.changes(&keys).await.unwrap().expect("a list is cheaper here");
     assert!(keys[20..].iter().all(|key| !marks.contains_key(key)));
     assert!(marks.keys().all(|key| keys.contains(key)), "keys that nobody asked for");
@@ -76,14 +78,7 @@ pub async fn lists_never_invent(subject: &dyn Subject) -> Verdict {
 }
 
 pub async fn lists_see_a_change(subject: &dyn Subject) -> Verdict {
-    let store = subject.store(Who::Reader);
-    let keys: Vec<_> = (0..40).map(|n| acme(subject, &format!("k-{n}"))).collect();
-    for key in &keys {
-        subject.plant(key, &single("canary-1")).await;
-    }
-    if !store.lists_changes(keys.len()) {
-        return CannotBe("lists no changes");
-    }
+    let Some((store, keys)) = forty(subject, 40).await else { return LISTS_NONE };
     let before = store.get(&keys[7], None).await.unwrap().unwrap().token;
     subject.plant(&keys[7], &single("canary-2")).await;
     let marks = store.changes(&keys).await.unwrap().expect("a list is cheaper here");
@@ -99,7 +94,7 @@ pub async fn a_list_is_cheap(subject: &dyn Subject) -> Verdict {
         subject.plant(key, &single("canary-1")).await;
     }
     if !store.lists_changes(keys.len()) {
-        return CannotBe("lists no changes");
+        return LISTS_NONE;
     }
     // The first one may have to log in, and to find out what there is.
     store.changes(&keys).await.unwrap();

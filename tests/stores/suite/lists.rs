@@ -93,7 +93,7 @@ pub async fn without_what_was_deleted(subject: &dyn Subject) -> Verdict {
 
 pub async fn denied_while_reading_is_allowed(subject: &dyn Subject) -> Verdict {
     let key = acme(subject, "known");
-    plant(subject, &[key.clone()]).await;
+    plant(subject, std::slice::from_ref(&key)).await;
     if !subject.has_identities() {
         return CannotBe("has no rights");
     }

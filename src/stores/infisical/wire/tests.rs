@@ -2,7 +2,7 @@ use super::*;
 
 fn reply(status: u16, body: &str) -> Reply {
     let status = StatusCode::from_u16(status).unwrap();
-    Reply { status, retry_after: None, body: Zeroizing::new(body.as_bytes().to_vec()) }
+    Reply { status, retry_after: None, headers: Default::default(), body: Zeroizing::new(body.as_bytes().to_vec()) }
 }
 
 fn problem(status: u16, error: &str, message: &str) -> Reply {

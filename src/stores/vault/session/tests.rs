@@ -18,7 +18,7 @@ fn rejected_logins_never_lock_a_role_out() {
     let role = AppRole { mount_path: None, role_id: "r".into(), secret_id: source, secret_id_wrapped: None };
     let role = VaultAuth { app_role: Some(role), ..VaultAuth::default() };
     assert_eq!(pauses(&role, Failure::Unauthenticated), [10, 30, 90, 960, 960, 960]);
-    assert_eq!(pauses(&VaultAuth::default(), Failure::Unauthenticated), [10, 20, 30, 30, 30, 30]);
+    assert_eq!(pauses(&VaultAuth::default(), Failure::Unauthenticated), [10, 20, 20, 20, 20, 20]);
 }
 
 #[test]

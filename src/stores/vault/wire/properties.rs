@@ -60,7 +60,7 @@ pub(in crate::stores::vault) fn stored(reply: &Reply) -> Option<Stored> {
 fn property(raw: &str) -> Option<Property> {
     Some(match raw.as_bytes().first()? {
         b'n' => Property::Null,
-        b'"' => Property::Text(serde_json::from_str::<String>(raw).ok()?.into()),
+        b'"' => Property::Text(body::unquote(raw)?),
         _ => Property::Json(SecretValue::new(compact(raw))),
     })
 }

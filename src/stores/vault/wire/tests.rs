@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 fn reply(status: u16, body: &str) -> Reply {
     Reply {
+        headers: Default::default(),
         status: StatusCode::from_u16(status).unwrap(),
         retry_after: None,
         body: Zeroizing::new(body.as_bytes().to_vec()),

@@ -18,24 +18,11 @@ use crate::{
 };
 
 /// A server of October 2024.
-pub struct V3;
+pub type V3 = Infisical<false>;
 /// A current one.
-pub struct V4;
+pub type V4 = Infisical<true>;
 
-impl V3 {
-    pub async fn new() -> Infisical {
-        Infisical::new("infisical-v3", Release::October2024).await
-    }
-}
-
-impl V4 {
-    pub async fn new() -> Infisical {
-        Infisical::new("infisical-v4", Release::Current).await
-    }
-}
-
-pub struct Infisical {
-    name: &'static str,
+pub struct Infisical<const CURRENT: bool> {
     fake: FakeInfisical,
     proxy: FaultProxy,
     reader: Identity,
@@ -43,12 +30,12 @@ pub struct Infisical {
     powerless: Identity,
 }
 
-impl Infisical {
-    async fn new(name: &'static str, release: Release) -> Self {
-        let fake = FakeInfisical::start(release).await;
+impl<const CURRENT: bool> Infisical<CURRENT> {
+    pub async fn new() -> Self {
+        let fake = FakeInfisical::start(if CURRENT { Release::Current } else { Release::October2024 }).await;
         let proxy = FaultProxy::before(&fake.address(), &fake.served.ca).await;
         let [reader, writer, powerless] = [Role::Viewer, Role::Admin, Role::Outsider].map(|role| fake.identity(role));
-        Self { name, fake, proxy, reader, writer, powerless }
+        Self { fake, proxy, reader, writer, powerless }
     }
 
     fn connect(&self, who: Who, ca: &str) -> Arc<dyn Store> {
@@ -71,9 +58,9 @@ impl Infisical {
 }
 
 #[async_trait]
-impl Subject for Infisical {
+impl<const CURRENT: bool> Subject for Infisical<CURRENT> {
     fn name(&self) -> &'static str {
-        self.name
+        if CURRENT { "infisical-v4" } else { "infisical-v3" }
     }
 
     fn scheme(&self) -> Scheme {

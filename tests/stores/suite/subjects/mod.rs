@@ -1,6 +1,7 @@
 //! The stores that the suite runs against.
 
 pub mod infisical;
+pub mod key_vault;
 pub mod kubernetes;
 pub mod local;
 pub mod openbao;
