@@ -1,6 +1,7 @@
 //! `secretref explain`
 
 mod cluster;
+mod leader;
 
 use std::{
     error::Error,
@@ -16,8 +17,9 @@ use crate::resolver::{Configuration, ResolveError, Trace};
 /// Say of every entry why it is what it is: what was tried, what it answered, and what to do
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "With -f it resolves here and now; with NAMESPACE/NAME it prints what the objects of a cluster say, which is less: what \
-only the operator's leader knows (last check, next check, age in its cache) is not in them. Never a value.\n\n\
+    after_help = "With -f it resolves here and now. With NAMESPACE/NAME it prints what the objects of a cluster say, and what only the \
+operator's leader knows (each place it looks in, last check, next check, age in its cache): that takes the rights to get leases and pods \
+and to create pods/portforward in the operator's namespace. Never a value.\n\n\
 Examples:\n  secretref explain --org acme -f payments.yaml\n  secretref explain acme-prod/payments"
 )]
 pub struct Args {
@@ -26,6 +28,8 @@ pub struct Args {
     reference: Option<String>,
     #[command(flatten)]
     question: Question,
+    #[command(flatten)]
+    leader: leader::Leader,
     /// How to print
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
@@ -43,7 +47,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         let Some((namespace, name)) = reference.split_once('/') else {
             return Err(Exit::usage("write it as NAMESPACE/NAME, or name a file with -f"));
         };
-        return runtime()?.block_on(cluster::explain(namespace, name, args.output == Output::Json));
+        return runtime()?.block_on(cluster::explain(namespace, name, args.output == Output::Json, &args.leader));
     }
     let configurations = args.question.configurations()?;
     let org = args.question.org(&configurations)?;

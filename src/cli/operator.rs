@@ -22,6 +22,10 @@ pub struct Args {
     #[arg(long, default_value = "0.0.0.0:8081", value_name = "ADDRESS")]
     health_addr: SocketAddr,
 
+    /// Where the leader answers `secretref explain`: an address that only a port-forward reaches [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    explain_addr: Option<SocketAddr>,
+
     /// How logs are written, to standard error; audit events go to standard output as JSON lines
     #[arg(long, value_enum, default_value = "json", value_name = "FORMAT")]
     log_format: LogFormat,
@@ -92,6 +96,7 @@ pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let options = Options {
         metrics_addr: args.metrics_addr,
         health_addr: args.health_addr,
+        explain_addr: args.explain_addr,
         namespaces: args.namespaces,
         roles_only: args.roles_only,
         leader_election: !args.no_leader_election,

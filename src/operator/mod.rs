@@ -5,6 +5,7 @@ mod conclude;
 mod cycles;
 mod engine;
 mod events;
+pub(crate) mod explain;
 mod keeper;
 pub mod lease;
 pub(crate) mod model;
@@ -22,4 +23,5 @@ pub(crate) mod tenancy;
 mod watch;
 mod worker;
 
+pub(crate) use run::LEASE;
 pub use run::{Options, RunError, run};

@@ -35,7 +35,7 @@ const FINGERPRINT_SECRET: &str = "secretref-fingerprint-key";
 const FINGERPRINT_KEY: &str = "key";
 
 /// The Lease of the leader.
-const LEASE: &str = "secretref";
+pub(crate) const LEASE: &str = "secretref";
 
 /// How long the API server may say nothing on a watch. Bookmarks come each minute, also on idle ones; the first was seen
 /// to take two.
@@ -51,6 +51,8 @@ pub struct Options {
     pub metrics_addr: SocketAddr,
     /// Where `/healthz` and `/readyz` are.
     pub health_addr: SocketAddr,
+    /// Where the leader says what it knows of a reference; `None`: nowhere.
+    pub explain_addr: Option<SocketAddr>,
     /// Watch only these namespaces; empty: all.
     pub namespaces: Vec<String>,
     /// Ask for nothing of the whole cluster: no ClusterSecretStores, and each namespace by itself.
@@ -138,6 +140,9 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let once = Client::try_from(config).map_err(|e| RunError::NoCluster(Box::new(e)))?;
     let writer = Writer { client: once.clone(), leadership: leads.clone(), metrics: metrics.clone() };
     let (tell, inbox) = mpsc::unbounded_channel();
+    if let Some(addr) = options.explain_addr {
+        servers.spawn(serve::explain(addr, tell.clone(), stopped(stopping.clone())));
+    }
     let cache = Arc::new(Cache::new(Cache::CAPACITY, metrics.clone()));
     let operator: Arc<str> = format!("operator/{}", options.instance).into();
     let household = Household {

@@ -1,5 +1,5 @@
-//! `/healthz`, `/readyz` and `/metrics`. Nothing here waits for a store or the API server: an answer takes no lock that
-//! is held over a request.
+//! `/healthz`, `/readyz`, `/metrics` and `/explain`. Nothing here waits for a store or the API server: an answer takes no
+//! lock that is held over a request.
 
 use std::{
     net::SocketAddr,
@@ -11,15 +11,19 @@ use std::{
 };
 
 use axum::{
-    Router,
-    extract::State,
+    Json, Router,
+    extract::{Path, State},
     http::{StatusCode, header::CONTENT_TYPE},
     response::IntoResponse,
     routing::get,
 };
 use thiserror::Error;
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc::UnboundedSender, oneshot},
+};
 
+use super::{explain::Unexplained, model::ObjectKey, watch::Message};
 use crate::{
     notify::{self, Hooks},
     telemetry::Metrics,
@@ -142,6 +146,21 @@ pub async fn metrics(
     serve(listener, metrics_routes(metrics), what, shutdown).await
 }
 
+/// Answers `/explain/{namespace}/{name}` until `shutdown`: what the leader knows of a reference, never a value. The address
+/// is one of the loopback interface: who may forward a port to this pod may ask.
+///
+/// # Errors
+/// When the address cannot be had, or the listener breaks.
+pub async fn explain(
+    addr: SocketAddr,
+    tell: UnboundedSender<Message>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let what = "what the leader knows";
+    let listener = bind(addr, what, "--explain-addr").await?;
+    serve(listener, explain_routes(tell), what, shutdown).await
+}
+
 /// Takes change notifications until `shutdown`.
 ///
 /// # Errors
@@ -167,6 +186,20 @@ fn metrics_routes(metrics: Arc<Metrics>) -> Router {
         ([(CONTENT_TYPE, Metrics::CONTENT_TYPE)], metrics.encode()).into_response()
     };
     Router::new().route("/metrics", get(encode)).with_state(metrics)
+}
+
+fn explain_routes(tell: UnboundedSender<Message>) -> Router {
+    let explain = |State(tell): State<UnboundedSender<Message>>, Path((namespace, name)): Path<(String, String)>| async move {
+        let (answer, answered) = oneshot::channel();
+        let key = ObjectKey { namespace: namespace.into(), name: name.into() };
+        let _ = tell.send(Message::Explain(key, answer));
+        match answered.await.unwrap_or(Err(Unexplained::NotLeading)) {
+            Ok(told) => Json(told).into_response(),
+            Err(why @ Unexplained::NoReference) => (StatusCode::NOT_FOUND, why.to_string()).into_response(),
+            Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why.to_string()).into_response(),
+        }
+    };
+    Router::new().route("/explain/{namespace}/{name}", get(explain)).with_state(tell)
 }
 
 async fn bind(addr: SocketAddr, what: &'static str, flag: &'static str) -> Result<TcpListener, ServeError> {

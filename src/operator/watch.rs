@@ -20,10 +20,11 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::{
     engine,
+    explain::{Explanation, Unexplained},
     keeper::{self, StoreObject},
     model::{ObjectKey, Reference, StoreName, version},
     target::{MANAGED_LABEL, TargetMeta},
@@ -85,6 +86,8 @@ pub enum Message {
     Synced(Box<Outcome>),
     /// A patch of a status that follows the store came back.
     Followed(Box<Outcome>),
+    /// Somebody asks what is known of a reference.
+    Explain(ObjectKey, oneshot::Sender<Result<Explanation, Unexplained>>),
 }
 
 /// What the operator keeps of a namespace.

@@ -20,6 +20,8 @@ pub(super) struct Key<S> {
     pub(super) was_present: bool,
     pub(super) absent_since: Option<Instant>,
     pub(super) absence_confirmed: bool,
+    /// When the store last said something of it to this process.
+    pub(super) looked: Option<Instant>,
 }
 
 impl<S> Key<S> {
@@ -34,6 +36,7 @@ impl<S> Key<S> {
             was_present,
             absent_since: None,
             absence_confirmed: false,
+            looked: None,
         }
     }
 

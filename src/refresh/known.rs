@@ -1,8 +1,29 @@
 //! What the table knows of keys, as those who stand on them ask.
 
+use std::time::Instant;
+
 use super::{KeyTable, Read, State, StoreError, StoreKey, Subscriber};
 
+/// What there is to say of one key.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    /// What the store said last that was an answer.
+    pub state: Option<&'a State>,
+    /// Why the last look had none.
+    pub failure: Option<&'a StoreError>,
+    /// When the store was last heard of it, where this process heard it.
+    pub last: Option<Instant>,
+    /// When it is asked next; `None`: not by the clock.
+    pub next: Option<Instant>,
+}
+
 impl<S: Subscriber> KeyTable<S> {
+    /// All that is known of a key that somebody stands on.
+    pub fn look(&self, store: &str, read: &Read) -> Option<Look<'_>> {
+        let key = self.stores.get(store)?.entries.get(read)?;
+        Some(Look { state: key.state.as_ref(), failure: key.failure.as_ref(), last: key.looked, next: key.due })
+    }
+
     /// The keys of a subscriber whose absence was seen twice, one interval apart.
     pub fn confirmed_absent(&self, subscriber: &S) -> Vec<StoreKey> {
         let Some((store, reads)) = self.subscriptions.get(subscriber) else { return Vec::new() };

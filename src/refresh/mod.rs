@@ -20,6 +20,7 @@ use std::{
 
 use crowd::Crowd;
 use key::Key;
+pub use known::Look;
 pub use looks::Looks;
 pub use schedule::Now;
 use schedule::next_poll;
@@ -218,12 +219,20 @@ impl<S: Subscriber> KeyTable<S> {
         if news { key.subscribers.all().cloned().collect() } else { Vec::new() }
     }
 
+    /// The store itself said something of a key just now, be it that nothing is new.
+    pub fn looked(&mut self, store: &str, read: &Read, now: Now) {
+        if let Some(key) = self.stores.get_mut(store).and_then(|t| t.entries.get_mut(read)) {
+            key.looked = Some(now.mono);
+        }
+    }
+
     /// A store that tells changes by itself listed all its keys: the others are absent.
     pub fn observe_all(&mut self, store: &StoreUid, present: &HashMap<StoreKey, ChangeToken>, now: Now) -> HashSet<S> {
         let Some(table) = self.stores.get_mut(store) else { return HashSet::new() };
         let mut woken = HashSet::new();
         for (read, key) in &mut table.entries {
             let Some(state) = pushed_state(read, present) else { continue };
+            key.looked = Some(now.mono);
             if key.observe(state, now) {
                 woken.extend(key.subscribers.all().cloned());
             }
@@ -247,6 +256,7 @@ impl<S: Subscriber> KeyTable<S> {
         let mut woken = HashSet::new();
         for read in concerned {
             if let Some(state) = pushed_state(&read, present) {
+                self.looked(store, &read, now);
                 woken.extend(self.observe(store, &read, state, now));
             }
         }

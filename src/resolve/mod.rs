@@ -3,6 +3,7 @@
 //! [`resolve`] is asked again and again with what is known so far: it either wants more answers ([`Step::Ask`]), is
 //! done, or names the first problem. The operator, the command line and the console all drive the same function.
 
+pub(crate) mod candidates;
 mod check;
 mod find;
 mod locate;
@@ -13,6 +14,7 @@ mod walk;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
     sync::Arc,
     time::Duration,
 };
@@ -38,6 +40,16 @@ pub enum Read {
     Key(StoreKey, Option<String>),
     /// The keys that start with this.
     List(String),
+}
+
+impl fmt::Display for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key, None) => write!(f, "{key}"),
+            Self::Key(key, Some(version)) => write!(f, "{key} version {version}"),
+            Self::List(prefix) => write!(f, "{prefix}*"),
+        }
+    }
 }
 
 /// What a store said to a [`Read`].

@@ -6,7 +6,7 @@ use super::{Resolver, local::variable, resolution::Work, stores::ACCESS};
 use crate::{
     api::{Reason, SecretRef},
     nearest::nearest,
-    resolve::{Answer, Read, owners},
+    resolve::{Answer, Read, candidates, owners},
 };
 
 impl Resolver {
@@ -93,10 +93,7 @@ impl Work<'_> {
     }
 
     pub(super) fn reads(&self, secret: &SecretRef) -> Vec<Read> {
-        let name = self.scheme.name(&secret.name);
-        let keys = owners(&self.tenant, secret.scope.unwrap_or_default());
-        let keys = keys.iter().filter_map(|owner| self.scheme.key(owner, name.as_ref().ok()?).ok());
-        keys.map(|key| Read::Key(key, secret.version.clone())).collect()
+        candidates::of(secret, &self.tenant, &self.scheme)
     }
 
     fn keys(&self, secret: &SecretRef) -> Vec<String> {

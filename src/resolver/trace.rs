@@ -111,7 +111,7 @@ impl Resolver {
         if work.store.is_some() {
             for (owner, read) in owners.iter().zip(work.reads(secret)) {
                 let candidate = match found {
-                    true => Candidate { place: place(&read), answer: "NotAsked", version: None },
+                    true => Candidate { place: read.to_string(), answer: "NotAsked", version: None },
                     false => store_candidate(work, &read),
                 };
                 if candidate.answer == "Found" && why.is_none() {
@@ -137,14 +137,6 @@ impl Resolver {
     }
 }
 
-fn place(read: &Read) -> String {
-    match read {
-        Read::Key(key, None) => key.to_string(),
-        Read::Key(key, Some(version)) => format!("{key} version {version}"),
-        Read::List(prefix) => format!("{prefix}*"),
-    }
-}
-
 fn store_candidate(work: &Work<'_>, read: &Read) -> Candidate {
     let (answer, version) = match work.answers.get(read) {
         _ if work.out.is_some() => ("NotAsked", None),
@@ -154,5 +146,5 @@ fn store_candidate(work: &Work<'_>, read: &Read) -> Candidate {
         Some(Answer::Failed(error)) => (error.failure.reason().as_str(), None),
         None => ("NotAsked", None),
     };
-    Candidate { place: place(read), answer, version }
+    Candidate { place: read.to_string(), answer, version }
 }

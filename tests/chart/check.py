@@ -153,7 +153,8 @@ def args(docs):
 docs = render()
 general(docs, "default")
 restricted(docs, "default")
-BASE_ARGS = ["operator", "--metrics-addr=0.0.0.0:9402", "--health-addr=0.0.0.0:8081", "--log-format=json"]
+BASE_ARGS = ["operator", "--metrics-addr=0.0.0.0:9402", "--health-addr=0.0.0.0:8081", "--log-format=json", "--explain-addr=127.0.0.1:9404"]
+def with_args(*more): return [*BASE_ARGS[:-1], *more, BASE_ARGS[-1]]
 check(args(docs) == BASE_ARGS, f"default args: {args(docs)}")
 check(rights(docs) == {**CLUSTER, **OWN, **served("*")}, f"default rights: {rights(docs)}")
 check({d["metadata"]["namespace"] for d in docs if "namespace" in d["metadata"]} == {"secretref"}, "default: namespaced objects in the release's namespace")
@@ -181,7 +182,7 @@ check(rights(docs) == {**CLUSTER, **OWN, **served("*"), **want} and args(docs) =
 
 docs = render({"tenantStores": {"enabled": True, "allowedHosts": ["a.example.com", "b.example.com"]}})
 check(rights(docs) == {**CLUSTER, **OWN, **served("*"), ("*", "", "configmaps", ""): READ}, "tenant stores: rights")
-check(args(docs) == BASE_ARGS + ["--tenant-stores", "--tenant-allowed-host=a.example.com", "--tenant-allowed-host=b.example.com"], "tenant stores: args")
+check(args(docs) == with_args("--tenant-stores", "--tenant-allowed-host=a.example.com", "--tenant-allowed-host=b.example.com"), "tenant stores: args")
 check(one(docs, "ClusterRole", "secretref-edit")["rules"][0]["resources"] == ["secretreferences", "secretstores"], "tenant stores: edit")
 
 docs = render({"hooks": {"enabled": True}, "networkPolicy": {"enabled": True}})
@@ -197,7 +198,7 @@ check({p["port"] for p in one(docs, "NetworkPolicy")["spec"]["ingress"][0]["port
 check("hooks" not in str([d for d in render() if d["kind"] != "CustomResourceDefinition"]), "hooks: nothing of them by default")
 
 docs = render({"replicaCount": 1, "leaderElection": {"enabled": False}})
-check(args(docs) == BASE_ARGS + ["--no-leader-election"], "no leader election: args")
+check(args(docs) == with_args("--no-leader-election"), "no leader election: args")
 check(one(docs, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}, "no leader election: never two at once")
 
 docs = render({"image": {"tag": "sha256:" + "a" * 64}})
@@ -239,7 +240,7 @@ restricted(docs, "namespaced")
 want = {**CLUSTER, **OWN, **served("team-a"), **served("team-b"), ("secretref", "", "secrets", ""): "create get list watch",
         ("platform-secrets", "", "secrets", ""): READ, ("default", "events.k8s.io", "events", ""): "create patch"}
 check(rights(docs) == want, f"namespaced rights: {rights(docs)}")
-check(args(docs) == BASE_ARGS + ["--namespace=team-a", "--namespace=team-b"], "namespaced args")
+check(args(docs) == with_args("--namespace=team-a", "--namespace=team-b"), "namespaced args")
 
 docs = render({**load("namespaced.yaml"), "rbac": {"scope": "Namespaced"}, "tenantStores": {"enabled": True, "allowedHosts": ["a.example.com"]}})
 general(docs, "roles alone")
@@ -259,7 +260,7 @@ docs = render(everything)
 general(docs, "everything")
 check(args(docs) == ["operator", "--metrics-addr=[::]:9500", "--health-addr=[::]:9501", "--log-format=text", "--target-type=example.com/api-token",
                      "--refuse-metadata-prefix=argocd.argoproj.io/", "--tenant-stores", "--tenant-allowed-host=vault.example.com",
-                     "--tenant-allowed-host=bao.example.com:8200", "--hooks-addr=[::]:9502", "--hooks-secret=hook-keys", "--some-flag=a b"], f"everything: args {args(docs)}")
+                     "--tenant-allowed-host=bao.example.com:8200", "--explain-addr=127.0.0.1:9503", "--hooks-addr=[::]:9502", "--hooks-secret=hook-keys", "--some-flag=a b"], f"everything: args {args(docs)}")
 check(all(d["metadata"]["labels"]["cost-center"] == "42" for d in docs if d["metadata"]["name"] != "extra"), "everything: commonLabels")
 check("secretref.dev/org" not in str(one(docs, "ValidatingAdmissionPolicy", "sr-platform-org-binding")["spec"]), "everything: only the label that was asked for")
 check({d["metadata"]["namespace"] for d in docs if "namespace" in d["metadata"]} == {"sr-system", "monitoring"}, "everything: namespaceOverride")

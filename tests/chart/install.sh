@@ -211,6 +211,23 @@ YAML
 if [ -n "${SECRETREF_IMAGE:-}" ]; then
   kubectl wait --for=condition=Ready secretreference/app -n "$TENANT" --timeout=60s > /dev/null
   is "the operator makes the Secret" "$(kubectl get secret app -n "$TENANT" -o jsonpath='{.data.DB_PASSWORD}' | base64 -d)" chart-test
+  step "explain, through a port-forward"
+  cargo build --locked --quiet
+  explain() { KUBECONFIG=$1 "${CARGO_TARGET_DIR:-target}/debug/secretref" explain --operator-namespace "$NS" "$TENANT/app" 2>&1 || true; }
+  told=$(explain "$KUBECONFIG")
+  for part in "acme--db-password " "Found (checked " "next check in "; do
+    if grep -qF "$part" <<< "$told"; then pass; else fail "explain: no '$part' in: $told"; fi
+  done
+  is "explain says all" "$(grep -c "was not asked" <<< "$told")" 0
+  kubectl create serviceaccount developer -n "$TENANT" > /dev/null
+  kubectl create rolebinding developer --clusterrole=view --serviceaccount="$TENANT:developer" -n "$TENANT" > /dev/null
+  cp "$KUBECONFIG" "$W/developer"
+  kubectl config --kubeconfig="$W/developer" set-credentials developer --token="$(kubectl create token developer -n "$TENANT")" > /dev/null
+  kubectl config --kubeconfig="$W/developer" set-context --current --user=developer > /dev/null
+  told=$(explain "$W/developer")
+  for part in "DB_PASSWORD: db-password: the organisation's own" "it was not asked: you lack the right get on leases in $NS"; do
+    if grep -qF "$part" <<< "$told"; then pass; else fail "explain with few rights: no '$part' in: $told"; fi
+  done
 else
   kubectl apply -f - > /dev/null <<YAML
 apiVersion: v1

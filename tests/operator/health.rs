@@ -129,3 +129,25 @@ async fn the_role_is_taken_away() {
     store.world.bao.policy("reader", READER).await;
     store.comes_back().await;
 }
+
+/// The first sync of a reference begins while all is well, and ends when its store has long been told to be down.
+#[tokio::test]
+async fn a_first_sync_that_outlasts_its_stores_health_does_not_hide_the_trouble() {
+    let mut world = World::new().await;
+    let proxy = FaultProxy::before(&world.bao.address, &world.bao.ca).await;
+    let vault = json!({ "address": proxy.address, "caBundle": proxy.ca });
+    let spec = json!({ "provider": { "vault": vault }, "limits": { "timeout": "5s" }, "healthCheckInterval": "1s" });
+    world.store = world.add_store(spec).await;
+    world.until_store(&world.store, "True", "Healthy").await;
+    world.bao.put("acme--key", json!({ "value": plant("value") })).await;
+    proxy.fault(Some(Fault::Silence)).await;
+    world.reference("app", one("KEY", "key")).await;
+    let told = |r: &Value| {
+        let healthy = condition(r, "StoreHealthy");
+        condition(r, "Synced")["status"] == "False" && healthy["reason"] == "StoreUnavailable"
+    };
+    world.acme.until("SecretReference", "app", "its store is down", told).await;
+    proxy.fault(None).await;
+    world.acme.until_reason("app", "Synced").await;
+    world.done().await;
+}

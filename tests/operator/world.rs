@@ -20,12 +20,16 @@ pub static COLLECTOR: LazyLock<FakeCollector> = LazyLock::new(FakeCollector::sta
 /// Where the operator that all tests share takes notifications.
 pub static HOOKS: LazyLock<SocketAddr> = LazyLock::new(free_address);
 
+/// Where the operator that all tests share says what only a leader knows.
+pub static EXPLAIN: LazyLock<SocketAddr> = LazyLock::new(free_address);
+
 /// The operator that all tests share.
 pub async fn operator() -> &'static Operator {
     OPERATOR
         .get_or_init(|| async {
             let own = Cluster::connect().await.namespace("operator", "").await;
-            let args = ["--log-format", "json", "--hooks-addr", &HOOKS.to_string()];
+            let (hooks, explain) = (HOOKS.to_string(), EXPLAIN.to_string());
+            let args = ["--log-format", "json", "--hooks-addr", &hooks, "--explain-addr", &explain];
             let endpoint = COLLECTOR.endpoint();
             let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "200")];
             Operator::start_with(&own.name, &args, &variables).await

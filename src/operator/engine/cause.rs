@@ -31,6 +31,7 @@ impl Cause {
             Message::Notified(_) => ("notification", None),
             Message::Polled(.., trace) | Message::Surveyed(.., trace) => ("change", Some(trace.clone())),
             Message::Synced(_) | Message::Followed(_) => ("sync", None),
+            Message::Explain(..) => ("question", None),
         };
         Self { what, at: SystemTime::now(), since: Instant::now(), within }
     }

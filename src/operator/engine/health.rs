@@ -119,7 +119,8 @@ impl Engine {
             if recovered && !matches!(tracked.standing, Standing::Synced | Standing::Adopted(_)) {
                 tracked.ask = true;
                 self.enqueue(&key, Class::Rest);
-            } else if tracked.standing != Standing::Unknown {
+            } else if tracked.standing != Standing::Unknown || tracked.running {
+                // The first sync of all may be about to write what was true when it began.
                 self.follow(&key);
             }
         }

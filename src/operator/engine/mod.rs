@@ -5,6 +5,7 @@ mod adopt;
 mod binding;
 mod cause;
 mod dispatch;
+mod explain;
 mod health;
 mod notified;
 mod observe;
@@ -278,6 +279,8 @@ impl Engine {
             Message::Notified(seen) => self.notified(seen),
             Message::Synced(outcome) => self.synced(*outcome),
             Message::Followed(outcome) => self.followed(*outcome),
+            // Whoever asked may have gone.
+            Message::Explain(key, answer) => _ = answer.send(self.explain(&key)),
         }
     }
 

@@ -85,6 +85,10 @@ impl Engine {
         let behind = self.behind_the_watch(key, outcome);
         let mut doubtful = false;
         for (read, state) in &outcome.states {
+            // What the cache said is as old as the cache says it is.
+            if outcome.fresh || (matches!(state, State::Failed(_)) && self.table.failing(&uid, read).is_none()) {
+                self.table.looked(&uid, read, now);
+            }
             // What the cache said does not outweigh a poll that failed: the next one decides.
             if !outcome.fresh && !matches!(state, State::Failed(_)) && self.table.failing(&uid, read).is_some() {
                 doubtful = true;

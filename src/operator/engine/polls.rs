@@ -104,6 +104,7 @@ impl Engine {
         let mut seen = Vec::new();
         for read in reads {
             let Read::Key(key, None) = &read else { continue };
+            self.table.looked(&uid, &read, now);
             match self.table.compare(&uid, &read, marks.get(key)) {
                 Compared::Unchanged | Compared::Unwanted => {}
                 Compared::Unknown => state.to_read.push_back(read),
@@ -169,6 +170,7 @@ impl Engine {
             state.last_success = Some(jiff::Timestamp::now());
         }
         let told = self.answers_news(name, &uid, read, &answer);
+        self.table.looked(&uid, read, Self::now());
         for key in self.table.observe(&uid, read, answer, Self::now()) {
             self.hear(&key, failed);
         }

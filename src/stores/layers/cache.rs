@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -33,6 +34,7 @@ struct Held {
 
 struct Entry {
     number: u64,
+    since: Instant,
     expires: Instant,
     bytes: usize,
     answer: Answer,
@@ -74,6 +76,11 @@ impl Cache {
         self.held().entries.get(place).filter(|entry| entry.expires > now).map(|entry| entry.answer.clone())
     }
 
+    /// For how long an answer has been in memory.
+    pub(super) fn age(&self, place: &Place, now: Instant) -> Option<Duration> {
+        self.held().entries.get(place).filter(|entry| entry.expires > now).map(|entry| now - entry.since)
+    }
+
     pub(super) fn keep(&self, place: &Arc<Place>, answer: Answer, ttl: Duration, now: Instant) {
         let expires = now.checked_add(answer.keep_for(ttl)).filter(|expires| *expires > now);
         let bytes = ENTRY + place.bytes() + answer.bytes();
@@ -83,7 +90,7 @@ impl Cache {
             held.sweep(now);
             let Some(expires) = expires.filter(|_| bytes <= self.capacity) else { return };
             while held.bytes + bytes > self.capacity && held.remove_oldest() {}
-            held.insert(Arc::clone(place), answer, expires, bytes);
+            held.insert(Arc::clone(place), answer, now..expires, bytes);
         });
     }
 
@@ -99,13 +106,14 @@ impl Cache {
 }
 
 impl Held {
-    fn insert(&mut self, place: Arc<Place>, answer: Answer, expires: Instant, bytes: usize) {
+    fn insert(&mut self, place: Arc<Place>, answer: Answer, stays: Range<Instant>, bytes: usize) {
+        let Range { start: since, end: expires } = stays;
         let number = self.next;
         self.next += 1;
         self.bytes += bytes;
         self.expiries.insert((expires, number));
         self.places.insert(number, Arc::clone(&place));
-        self.entries.insert(place, Entry { number, expires, bytes, answer });
+        self.entries.insert(place, Entry { number, since, expires, bytes, answer });
     }
 
     fn remove(&mut self, place: &Place) {

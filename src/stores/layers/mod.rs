@@ -196,6 +196,13 @@ impl Layers {
         self.attempt(&attempt, |_| "success", self.store.probe()).await
     }
 
+    /// For how long what the store said of a key has been in memory; `None`: the next one who asks asks the store.
+    pub fn cached_for(&self, key: &StoreKey, version: Option<&str>) -> Option<Duration> {
+        let request = Request::Get { key: key.clone(), version: version.map(Into::into) };
+        let Lasting { uid, identity, cache, .. } = &*self.lasting;
+        cache.age(&Place { uid: Arc::clone(uid), generation: identity.generation, request }, Instant::now())
+    }
+
     /// The circuit breaker now.
     pub fn circuit(&self) -> Circuit {
         self.breaker(|breaker, now| breaker.circuit(now))
