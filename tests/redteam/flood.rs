@@ -91,6 +91,22 @@ attempts! {
         others_still_sync(&mut a).await;
     }
 
+    flood_of_healthy_references: "asks for 6,000 names that are there, in 60 references that want each of them once a second" => Harmless("what the store bears is shared between namespaces, and not between keys: the others get theirs all the same"), |a| {
+        scarce(&a).await;
+        let value = plant("healthy");
+        let written = stream::iter(0..6_000).map(|i| {
+            let (key, value, bao) = (format!("{}--own-{i}", a.org), json!({ "value": value }), &a.bao);
+            async move { bao.put(&key, value).await }
+        });
+        assert_eq!(written.buffer_unordered(16).count().await, 6_000);
+        let wide = (0..60).map(|i| {
+            let data: Vec<Value> = (0..100).map(|k| secret(&format!("K{k}"), &format!("own-{}", i * 100 + k))).collect();
+            (format!("wide-{i}"), json!({ "data": data }))
+        });
+        pour(&a, wide).await;
+        others_still_sync(&mut a).await;
+    }
+
     flood_of_sync_now: "asks for a sync at once 300 times, for 200 names each" => Harmless("the others get theirs all the same"), |a| {
         scarce(&a).await;
         let data: Vec<Value> = (0..200).map(|k| secret(&format!("K{k}"), &format!("none-{k}"))).collect();
