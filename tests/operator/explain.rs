@@ -67,6 +67,7 @@ async fn the_leader_tells_what_the_objects_do_not() {
     world.bao.put("acme--shop-a", json!({ "value": plant("found") })).await;
     let mut pinned = secret("PIN", "pinned");
     pinned["secretRef"]["version"] = json!("1");
+    pinned["secretRef"]["scope"] = json!("Org");
     let find = json!({ "find": { "prefix": "shop-" } });
     let spec = json!({ "data": [secret("K", "key"), pinned], "dataFrom": [find], "refreshInterval": "300s" });
     world.reference("good", spec).await;
