@@ -40,6 +40,10 @@ pub struct Args {
     #[arg(long = "namespace", value_name = "NAMESPACE")]
     namespaces: Vec<String>,
 
+    /// Ask for nothing that a Role in these namespaces cannot give: no ClusterSecretStores, and each namespace by itself
+    #[arg(long, requires = "namespaces")]
+    roles_only: bool,
+
     /// Lead without asking: for a single replica
     #[arg(long)]
     no_leader_election: bool,
@@ -109,6 +113,7 @@ pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
         health_addr: args.health_addr,
         explain_addr: args.explain_addr,
         namespaces: args.namespaces,
+        roles_only: args.roles_only,
         leader_election: !args.no_leader_election,
         own_namespace: args.operator_namespace,
         instance,

@@ -10,6 +10,7 @@ mod keeper;
 pub mod lease;
 pub(crate) mod model;
 mod plan;
+mod pool;
 mod queue;
 pub(crate) mod reading;
 mod rollout;

@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
-use crate::api::{SYNC_NOW_ANNOTATION, SecretReference, SecretReferenceSpec, SecretReferenceStatus, StoreKind};
+use crate::{
+    api::{SYNC_NOW_ANNOTATION, SecretReference, SecretReferenceSpec, SecretReferenceStatus, StoreKind},
+    refresh::Subscriber,
+};
 
 /// Namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +26,12 @@ impl ObjectKey {
             namespace: meta.namespace.as_deref().unwrap_or_default().into(),
             name: meta.name.as_deref().unwrap_or_default().into(),
         }
+    }
+}
+
+impl Subscriber for ObjectKey {
+    fn party(&self) -> Arc<str> {
+        self.namespace.clone()
     }
 }
 

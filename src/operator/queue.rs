@@ -64,8 +64,20 @@ impl WorkQueue {
 
     /// The next reference.
     pub fn pop(&mut self) -> Option<(ObjectKey, Class)> {
+        self.pop_of(|_| true)
+    }
+
+    /// The next reference of those namespaces that are admitted.
+    pub fn pop_of(&mut self, admits: impl Fn(&str) -> bool) -> Option<(ObjectKey, Class)> {
         for (class, lane) in &mut self.lanes {
-            while let Some(namespace) = lane.turns.pop_front() {
+            let mut passed = 0;
+            while passed < lane.turns.len() {
+                let Some(namespace) = lane.turns.pop_front() else { break };
+                if !admits(&namespace) {
+                    lane.turns.push_back(namespace);
+                    passed += 1;
+                    continue;
+                }
                 let Some(queue) = lane.queues.get_mut(&namespace) else { continue };
                 let key = queue.pop_front();
                 if queue.is_empty() {
@@ -122,6 +134,21 @@ mod tests {
         queue.push(&key("small", "b"), Class::Rest);
         queue.push(&key("other", "c"), Class::Changed);
         assert_eq!(drain(&mut queue), ["flood/0", "small/a", "flood/1", "flood/2", "other/c", "small/b"]);
+    }
+
+    #[test]
+    fn who_is_not_admitted_keeps_its_place() {
+        let mut queue = WorkQueue::default();
+        for name in ["flood/a", "flood/b", "small/c", "other/d"] {
+            let (namespace, name) = name.split_once('/').unwrap_or_default();
+            queue.push(&key(namespace, name), Class::New);
+        }
+        queue.push(&key("flood", "e"), Class::Changed);
+        let others = |queue: &mut WorkQueue| queue.pop_of(|namespace| namespace != "flood").map(|(k, _)| k.to_string());
+        assert_eq!(others(&mut queue).as_deref(), Some("small/c"));
+        assert_eq!(others(&mut queue).as_deref(), Some("other/d"));
+        assert_eq!(others(&mut queue), None);
+        assert_eq!(drain(&mut queue), ["flood/a", "flood/b", "flood/e"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::future::join_all;
+use futures::{StreamExt, stream};
 use tracing::{Instrument, Span};
 
 use super::engine::Survey;
@@ -37,7 +37,9 @@ pub async fn resolve_from(
                     let answer = ask(layers, &read, access).await;
                     (read, answer)
                 });
-                answers.extend(join_all(asked).await);
+                // No more at once than the store takes: what is shared with others waits for nobody's whole list.
+                let most = layers.settings().max_concurrent;
+                answers.extend(stream::iter(asked).buffer_unordered(most).collect::<Vec<_>>().await);
             }
         }
     }

@@ -55,6 +55,8 @@ pub struct Options {
     pub explain_addr: Option<SocketAddr>,
     /// Watch only these namespaces; empty: all.
     pub namespaces: Vec<String>,
+    /// Ask for nothing of the whole cluster: no ClusterSecretStores, and each namespace by itself.
+    pub roles_only: bool,
     /// Take part in leader election.
     pub leader_election: bool,
     /// The operator's own namespace: its Lease and fingerprint key. Default: the pod's, else the kubeconfig's.
@@ -191,7 +193,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         requester: operator,
         directory,
         hashes,
-        watches: watches::start(&client, &options.namespaces, !write_only, &tell),
+        watches: watches::start(&client, &options.namespaces, options.roles_only, !write_only, &tell),
     };
     let (drained, all_done) = watch::channel(false);
     let election = options.leader_election.then(|| {

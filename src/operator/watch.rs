@@ -5,6 +5,7 @@ use std::{
     fmt::Debug,
     hash::Hash,
     sync::Arc,
+    time::Duration,
 };
 
 use futures::{Stream, StreamExt};
@@ -36,6 +37,12 @@ use crate::{
     resolve::Read,
     telemetry::Trace,
 };
+
+/// How often each namespace is looked at where they cannot be watched: no Role gives the right to.
+const NAMESPACE_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long one such look may take.
+const NAMESPACE_LOOK: Duration = Duration::from_secs(10);
 
 /// Objects in one page of a list.
 const PAGE: u32 = 50;
@@ -105,9 +112,15 @@ impl NamespaceSeen {
     }
 }
 
-/// Starts all watches; they run until the process ends. Answers how many [`Seen::Listed`] they will send. `targets`: Secrets
-/// may be looked at.
-pub fn start(client: &Client, namespaces: &[String], targets: bool, tell: &UnboundedSender<Message>) -> usize {
+/// Starts all watches; they run until the process ends. Answers how many [`Seen::Listed`] they will send. `roles_only`: there
+/// is no right beyond these namespaces. `targets`: Secrets may be looked at.
+pub fn start(
+    client: &Client,
+    namespaces: &[String],
+    roles_only: bool,
+    targets: bool,
+    tell: &UnboundedSender<Message>,
+) -> usize {
     let scopes: Vec<Option<&str>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|n| Some(n.as_str())).collect() };
     for scope in &scopes {
@@ -131,6 +144,11 @@ pub fn start(client: &Client, namespaces: &[String], targets: bool, tell: &Unbou
             (StoreName { namespace: Some(key.namespace), name: key.name }, store)
         });
     }
+    let each = 2 + usize::from(targets);
+    if roles_only {
+        tokio::spawn(look_at_namespaces(Api::all(client.clone()), namespaces.to_vec(), tell.clone()));
+        return each * scopes.len() + 1;
+    }
     let stores: Api<DeserializeGuard<ClusterSecretStore>> = Api::all(client.clone());
     spawn(stores, config(), tell.clone(), Message::Store, |object| {
         let key = ObjectKey::of(&object.metadata());
@@ -142,7 +160,47 @@ pub fn start(client: &Client, namespaces: &[String], targets: bool, tell: &Unbou
         let seen = NamespaceSeen::new(&object.metadata);
         (object.metadata.name.unwrap_or_default().into(), Some(seen))
     });
-    scopes.len() * (2 + usize::from(targets)) + 2
+    each * scopes.len() + 2
+}
+
+/// Tells of these namespaces without a right to list any: each is asked for again and again.
+async fn look_at_namespaces(
+    api: Api<PartialObjectMeta<Namespace>>,
+    names: Vec<String>,
+    tell: UnboundedSender<Message>,
+) {
+    let mut known: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut looked: HashSet<&str> = HashSet::new();
+    let mut listed = false;
+    loop {
+        for name in &names {
+            let told = match tokio::time::timeout(NAMESPACE_LOOK, api.get_metadata_opt(name)).await {
+                Ok(Ok(Some(found))) => {
+                    let seen = NamespaceSeen::new(&found.metadata);
+                    let news = known.insert(name, seen.version) != Some(seen.version);
+                    looked.insert(name);
+                    news.then(|| Seen::Applied(name.as_str().into(), seen))
+                }
+                Ok(Ok(None)) => {
+                    looked.insert(name);
+                    known.remove(name.as_str()).map(|_| Seen::Deleted(name.as_str().into(), None))
+                }
+                _ => {
+                    tracing::warn!(namespace = %name, "the namespace cannot be read: does the Role in it let the operator get it?");
+                    None
+                }
+            };
+            // The engine is gone only when the process ends.
+            if let Some(seen) = told {
+                let _ = tell.send(Message::Namespace(seen));
+            }
+        }
+        if !listed && looked.len() == names.iter().collect::<HashSet<_>>().len() {
+            listed = true;
+            let _ = tell.send(Message::Namespace(Seen::Listed));
+        }
+        tokio::time::sleep(NAMESPACE_AGAIN).await;
+    }
 }
 
 /// Starts the watch of what is notified, in the operator's own namespace. The engine does not wait for it.

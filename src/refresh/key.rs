@@ -1,17 +1,16 @@
 //! One key of the table: what is known of it, and what of that is news.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     time::{Duration, Instant},
 };
 
-use super::{Now, State};
+use super::{Now, State, crowd::Crowd};
 use crate::{resolve::Read, stores::StoreError};
 
 #[derive(Debug)]
 pub(super) struct Key<S> {
-    pub(super) subscribers: HashMap<S, Duration>,
-    pub(super) interval: Duration,
+    pub(super) subscribers: Crowd<S>,
     pub(super) due: Option<Instant>,
     pub(super) state: Option<State>,
     pub(super) failure: Option<StoreError>,
@@ -26,6 +25,25 @@ pub(super) struct Key<S> {
 }
 
 impl<S> Key<S> {
+    /// One that nobody stands on yet. `was_present`: it was in use before this process.
+    pub(super) fn new(was_present: bool) -> Self {
+        Self {
+            subscribers: Crowd::default(),
+            due: None,
+            state: None,
+            failure: None,
+            failed: 0,
+            was_present,
+            absent_since: None,
+            absence_confirmed: false,
+            looked: None,
+        }
+    }
+
+    pub(super) fn interval(&self) -> Duration {
+        self.subscribers.interval()
+    }
+
     /// Whether the subscribers must hear of it.
     pub(super) fn observe(&mut self, state: State, now: Now) -> bool {
         if let State::Failed(error) = state {
@@ -68,12 +86,12 @@ impl<S> Key<S> {
 
     /// Where changes are pushed, nobody comes by to see an absence for the second time.
     pub(super) fn must_look_again(&self) -> bool {
-        self.was_present && !self.absence_confirmed && self.absent_since.is_some() && self.interval != Duration::MAX
+        self.was_present && !self.absence_confirmed && self.absent_since.is_some() && self.interval() != Duration::MAX
     }
 
     pub(super) fn look_again(&mut self, read: &Read, due: &mut BTreeSet<(Instant, Read)>) {
         if let Some(since) = self.absent_since.filter(|_| self.due.is_none() && self.must_look_again()) {
-            let at = since + self.interval;
+            let at = since + self.interval();
             self.due = Some(at);
             due.insert((at, read.clone()));
         }
@@ -81,7 +99,7 @@ impl<S> Key<S> {
 
     /// One interval lies between two looks; a little less counts, since polls do not start to the millisecond.
     pub(super) fn apart(&self, since: Instant, now: Now) -> bool {
-        let interval = if self.interval == Duration::MAX { Duration::ZERO } else { self.interval };
+        let interval = if self.interval() == Duration::MAX { Duration::ZERO } else { self.interval() };
         now.mono.saturating_duration_since(since) >= interval.mul_f64(0.9).max(Duration::from_millis(1))
     }
 }

@@ -1,8 +1,8 @@
 //! What the table knows of keys, as those who stand on them ask.
 
-use std::{hash::Hash, time::Instant};
+use std::time::Instant;
 
-use super::{KeyTable, Read, State, StoreError, StoreKey};
+use super::{KeyTable, Read, State, StoreError, StoreKey, Subscriber};
 
 /// What there is to say of one key.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ pub struct Look<'a> {
     pub next: Option<Instant>,
 }
 
-impl<S: Clone + Eq + Hash> KeyTable<S> {
+impl<S: Subscriber> KeyTable<S> {
     /// All that is known of a key that somebody stands on.
     pub fn look(&self, store: &str, read: &Read) -> Option<Look<'_>> {
         let key = self.stores.get(store)?.entries.get(read)?;

@@ -4,10 +4,12 @@
 //! many references depend on it, and only a change wakes them. A key's phase in its cycle is a hash on the wall clock,
 //! so a restart or another leader polls each key when it would have been polled anyway. Pure: no I/O, no clock.
 
+mod crowd;
 mod key;
 mod known;
 mod looks;
 mod schedule;
+mod shares;
 mod told;
 
 use std::{
@@ -16,11 +18,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crowd::Crowd;
 use key::Key;
 pub use known::Look;
 pub use looks::Looks;
 pub use schedule::Now;
-use schedule::{next_poll, stretch};
+use schedule::next_poll;
+use shares::{Cost, Shares};
 
 use crate::{
     naming::StoreKey,
@@ -30,6 +34,12 @@ use crate::{
 
 /// A store, by its object's uid.
 pub type StoreUid = Arc<str>;
+
+/// Whoever stands on keys.
+pub trait Subscriber: Clone + Eq + std::hash::Hash {
+    /// With whom it shares what a store can bear: its namespace.
+    fn party(&self) -> Arc<str>;
+}
 
 /// What is known of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,9 +90,7 @@ pub struct KeyTable<S> {
 struct StoreTable<S> {
     entries: HashMap<Read, Key<S>>,
     due: BTreeSet<(Instant, Read)>,
-    capacity: f64,
-    /// Polls per second that the subscribers ask for.
-    demand: f64,
+    shares: Shares,
     pushed: bool,
     /// All keys have one phase, so that one list tells of all of them.
     aligned: bool,
@@ -96,19 +104,18 @@ impl<S> Default for KeyTable<S> {
     }
 }
 
-impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
+impl<S: Subscriber> KeyTable<S> {
     /// Makes a store known: how many polls per second it may be asked for, and whether it tells changes by itself.
     pub fn store(&mut self, uid: &StoreUid, requests_per_second: f64, pushed: bool) {
         let table = self.stores.entry(uid.clone()).or_insert_with(|| StoreTable {
             entries: HashMap::new(),
             due: BTreeSet::new(),
-            capacity: requests_per_second,
-            demand: 0.0,
+            shares: Shares::new(requests_per_second),
             pushed,
             aligned: false,
             moves: 0,
         });
-        table.capacity = requests_per_second;
+        table.shares.bear(requests_per_second);
         table.pushed = pushed;
     }
 
@@ -138,13 +145,9 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
 
     /// Forgets a store and all that stands on it; answers who did.
     pub fn forget_store(&mut self, uid: &str) -> Vec<S> {
-        self.stores.remove(uid);
-        let gone: Vec<S> =
-            self.subscriptions.iter().filter(|(_, (store, _))| &**store == uid).map(|(s, _)| s.clone()).collect();
-        for subscriber in &gone {
-            self.subscriptions.remove(subscriber);
-        }
-        gone
+        let Some(table) = self.stores.remove(uid) else { return Vec::new() };
+        let stood = table.entries.values().flat_map(|key| key.subscribers.all());
+        stood.filter(|s| self.subscriptions.remove(s).is_some()).cloned().collect()
     }
 
     /// Replaces what a subscriber stands on. `assume_present`: these keys were in use before this process, so that
@@ -169,20 +172,8 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
         let Some(table) = self.stores.get_mut(store) else { return };
         for read in &reads {
             table.moves += u64::from(!table.entries.contains_key(read));
-            let key = table.entries.entry(read.clone()).or_insert_with(|| Key {
-                subscribers: HashMap::new(),
-                interval: Duration::MAX,
-                due: None,
-                state: None,
-                failure: None,
-                failed: 0,
-                was_present: assume_present(read),
-                absent_since: None,
-                absence_confirmed: false,
-                looked: None,
-            });
-            key.subscribers.insert(subscriber.clone(), interval);
-            table.reschedule(store, read, now);
+            table.entries.entry(read.clone()).or_insert_with(|| Key::new(assume_present(read)));
+            table.change(store, read, subscriber, now, |crowd| crowd.join(subscriber, interval));
         }
         self.subscriptions.insert(subscriber.clone(), (store.clone(), reads));
     }
@@ -198,10 +189,7 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
 
     fn drop_one(&mut self, subscriber: &S, store: &StoreUid, read: &Read, now: Now) {
         let Some(table) = self.stores.get_mut(store) else { return };
-        if let Some(key) = table.entries.get_mut(read) {
-            key.subscribers.remove(subscriber);
-        }
-        table.reschedule(store, read, now);
+        table.change(store, read, subscriber, now, |crowd| crowd.leave(subscriber));
     }
 
     /// The polls that are due at a store, at most `limit`; each is put off to its next cycle.
@@ -228,7 +216,7 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
         if table.pushed {
             key.look_again(read, &mut table.due);
         }
-        if news { key.subscribers.keys().cloned().collect() } else { Vec::new() }
+        if news { key.subscribers.all().cloned().collect() } else { Vec::new() }
     }
 
     /// The store itself said something of a key just now, be it that nothing is new.
@@ -246,7 +234,7 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
             let Some(state) = pushed_state(read, present) else { continue };
             key.looked = Some(now.mono);
             if key.observe(state, now) {
-                woken.extend(key.subscribers.keys().cloned());
+                woken.extend(key.subscribers.all().cloned());
             }
             key.look_again(read, &mut table.due);
         }
@@ -298,55 +286,64 @@ impl<S: Clone + Eq + std::hash::Hash> KeyTable<S> {
         self.len() == 0
     }
 
-    /// The store is asked for more than its limits allow: by this factor the intervals are stretched.
+    /// The store is asked for more than its limits allow: by this factor the intervals of who asks for most are stretched.
     pub fn overload(&self, store: &str) -> Option<f64> {
-        let table = self.stores.get(store)?;
-        let factor = table.factor();
-        (factor > 1.0 && !table.pushed).then_some(factor)
+        self.stores.get(store).filter(|t| !t.aligned && !t.pushed)?.shares.overload()
     }
 }
 
-impl<S> StoreTable<S> {
-    /// By how much intervals are stretched. Lists cost next to nothing, however many keys they tell of.
-    fn factor(&self) -> f64 {
-        if self.aligned { 1.0 } else { stretch(self.demand, self.capacity) }
-    }
-
-    /// Brings interval, demand and due time of a key in line with its subscribers; a key without any goes.
-    fn reschedule(&mut self, store: &StoreUid, read: &Read, now: Now) {
+impl<S: Subscriber> StoreTable<S> {
+    /// Somebody comes to a key or leaves it: what it costs and when it is due follow; a key without anybody goes.
+    fn change(&mut self, store: &StoreUid, read: &Read, who: &S, now: Now, act: impl FnOnce(&mut Crowd<S>)) {
         let Some(key) = self.entries.get_mut(read) else { return };
-        let per_second = |d: Duration| if d == Duration::MAX { 0.0 } else { 1.0 / d.as_secs_f64().max(0.001) };
-        self.demand -= per_second(key.interval);
-        let Some(interval) = key.subscribers.values().min().copied() else {
+        let stands = |crowd: &Crowd<S>| (crowd.interval(), crowd.parties().len());
+        let before = stands(&key.subscribers);
+        act(&mut key.subscribers);
+        let after = stands(&key.subscribers);
+        if after != before {
+            let cost = |(interval, parties)| Cost::new(interval, parties);
+            self.shares.change(key.subscribers.parties(), &who.party(), cost(before), cost(after));
+        }
+        if key.subscribers.is_empty() {
             if let Some(at) = key.due {
                 self.due.remove(&(at, read.clone()));
             }
             self.entries.remove(read);
             self.moves += 1;
-            return;
-        };
-        let changed = key.interval != interval;
-        key.interval = interval;
-        self.demand += per_second(interval);
-        if changed {
+        } else if after != before {
+            // Whoever comes or goes brings a poll forward, and never puts one off that is due.
+            let due = key.due;
             self.postpone(store, read, now);
+            self.not_after(read, due);
+        }
+    }
+
+    fn not_after(&mut self, read: &Read, due: Option<Instant>) {
+        let Some(key) = self.entries.get_mut(read) else { return };
+        if let (Some(at), Some(due)) = (key.due, due)
+            && due < at
+        {
+            self.due.remove(&(at, read.clone()));
+            self.due.insert((due, read.clone()));
+            key.due = Some(due);
         }
     }
 
     fn postpone(&mut self, store: &StoreUid, read: &Read, now: Now) {
-        let factor = self.factor();
         let Some(key) = self.entries.get_mut(read) else { return };
         if let Some(at) = key.due.take() {
             self.due.remove(&(at, read.clone()));
         }
         if self.pushed {
             if key.must_look_again() {
-                let at = now.mono + key.interval;
+                let at = now.mono + key.interval();
                 key.due = Some(at);
                 self.due.insert((at, read.clone()));
             }
-        } else if key.interval != Duration::MAX {
-            let interval = key.interval.mul_f64(factor);
+        } else if key.interval() != Duration::MAX {
+            // Lists cost next to nothing, however many keys they tell of.
+            let stretch = if self.aligned { 1.0 } else { self.shares.stretch(key.subscribers.parties()) };
+            let interval = key.interval().mul_f64(stretch);
             let at =
                 if self.aligned { next_poll(store, interval, now) } else { next_poll((store, read), interval, now) };
             key.due = Some(at);

@@ -32,8 +32,3 @@ pub fn next_poll(phase: impl Hash, interval: Duration, now: Now) -> Instant {
     let into_cycle = (wall % interval + interval - phase) % interval;
     now.mono + Duration::from_millis(interval - into_cycle)
 }
-
-/// By how much intervals have to be stretched, so that polls take at most four fifths of what the store allows.
-pub fn stretch(demand: f64, capacity: f64) -> f64 {
-    if capacity <= 0.0 { 1.0 } else { (demand / (capacity * 0.8)).max(1.0) }
-}

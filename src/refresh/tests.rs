@@ -20,6 +20,13 @@ fn failed(failure: Failure) -> State {
     State::Failed(StoreError::new(failure, "why"))
 }
 
+impl Subscriber for u32 {
+    /// A thousand numbers are one namespace.
+    fn party(&self) -> Arc<str> {
+        (self / 1000).to_string().into()
+    }
+}
+
 fn table(uid: &StoreUid, rate: f64) -> KeyTable<u32> {
     let mut table = KeyTable::default();
     table.store(uid, rate, false);
@@ -115,6 +122,58 @@ fn too_much_demand_stretches_all_intervals_alike() {
 }
 
 #[test]
+fn who_asks_for_much_does_not_stretch_the_intervals_of_the_others() {
+    let (uid, start): (StoreUid, _) = ("u".into(), Instant::now());
+    let mut table = table(&uid, 10.0);
+    let mut subscribe = |reference: u32, name: String| {
+        table.subscribe(&reference, &uid, [key(&name)].into(), Duration::from_secs(10), |_| false, at(start, 0));
+    };
+    subscribe(1000, "small".into());
+    (0..900).for_each(|i| subscribe(i, format!("flood{i}")));
+    subscribe(2000, "later".into());
+    let (mut polls, mut small, mut later) = (0, 0, 0);
+    for s in 0..600 {
+        for read in table.take_due(&uid, usize::MAX, at(start, s)) {
+            polls += 1;
+            small += usize::from(read == key("small"));
+            later += usize::from(read == key("later"));
+        }
+    }
+    assert!(polls <= 6000, "{polls}");
+    assert!(small >= 58 && later >= 58, "every 10 s, and not {small} and {later} times in 600");
+}
+
+/// Two namespaces of one organisation use the same thousands of keys; others share a few keys with each other and with
+/// them.
+#[test]
+fn keys_that_several_use_are_no_way_around_the_shares() {
+    let (uid, start): (StoreUid, _) = ("u".into(), Instant::now());
+    let mut table = table(&uid, 10.0);
+    let ten = Duration::from_secs(10);
+    let mut subscribe = |reference: u32, name: &str| {
+        table.subscribe(&reference, &uid, [key(name)].into(), ten, |_| false, at(start, 0));
+    };
+    for i in 0..900 {
+        subscribe(i, &format!("flood{i}"));
+        subscribe(1000 + i, &format!("flood{i}"));
+    }
+    for namespace in [0, 1, 2, 3] {
+        subscribe(namespace * 1000 + 990, "global");
+    }
+    subscribe(2000, "ours");
+    subscribe(3000, "ours");
+    let mut polls: HashMap<Read, usize> = HashMap::new();
+    for s in 0..600 {
+        table.take_due(&uid, usize::MAX, at(start, s)).into_iter().for_each(|r| *polls.entry(r).or_default() += 1);
+    }
+    assert!(polls.values().sum::<usize>() <= 6000, "{}", polls.values().sum::<usize>());
+    assert!(polls[&key("ours")] >= 58 && polls[&key("global")] >= 58, "every 10 s");
+    (0..900).for_each(|i| table.unsubscribe(&i, at(start, 600)));
+    (0..900).for_each(|i| table.unsubscribe(&(1000 + i), at(start, 600)));
+    assert_eq!(table.overload("u"), None, "all that was asked for is forgotten");
+}
+
+#[test]
 fn pushed_stores_and_pinned_versions_are_not_polled() {
     let (uid, start): (StoreUid, _) = ("u".into(), Instant::now());
     let mut table = KeyTable::default();
@@ -160,8 +219,8 @@ proptest! {
             prop_assert_eq!(table.len(), expected.len());
             let t = &table.stores[&uid];
             prop_assert_eq!(t.due.len(), t.entries.len());
-            let demand: f64 = t.entries.values().map(|k| 1.0 / k.interval.as_secs_f64()).sum();
-            prop_assert!((t.demand - demand).abs() < 1e-6);
+            let demand: f64 = t.entries.values().map(|k| 1.0 / k.interval().as_secs_f64()).sum();
+            prop_assert!((t.shares.total() - demand).abs() < 1e-6);
         }
     }
 }

@@ -1,10 +1,8 @@
 //! What notifications need of the key table: which keys there are, and who is not polled for.
 
-use std::{hash::Hash, time::Duration};
+use super::{KeyTable, Read, Subscriber};
 
-use super::{KeyTable, Read};
-
-impl<S: Clone + Eq + Hash> KeyTable<S> {
+impl<S: Subscriber> KeyTable<S> {
     /// What is in the table of a store, and a number that moves when that does.
     pub fn reads(&self, store: &str) -> Option<(u64, impl Iterator<Item = &Read>)> {
         self.stores.get(store).map(|table| (table.moves, table.entries.keys()))
@@ -13,22 +11,24 @@ impl<S: Clone + Eq + Hash> KeyTable<S> {
     /// Who stands on a key without being polled for.
     pub fn to_be_told(&self, store: &str, read: &Read) -> Vec<S> {
         let key = self.stores.get(store).and_then(|t| t.entries.get(read));
-        let subscribers = key.into_iter().flat_map(|k| &k.subscribers);
-        subscribers.filter(|(_, interval)| **interval == Duration::MAX).map(|(s, _)| s.clone()).collect()
+        key.into_iter().flat_map(|k| k.subscribers.to_be_told()).cloned().collect()
     }
 
     /// Whether a subscriber is not polled for: only a notification may wake it.
     pub fn has_to_be_told(&self, subscriber: &S) -> bool {
         let Some((store, reads)) = self.subscriptions.get(subscriber) else { return false };
         let key = reads.first().and_then(|read| self.stores.get(store)?.entries.get(read));
-        key.and_then(|k| k.subscribers.get(subscriber)).is_some_and(|interval| *interval == Duration::MAX)
+        key.is_some_and(|k| k.subscribers.has_to_be_told(subscriber))
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::{collections::HashMap, time::Instant};
+    use std::{
+        collections::HashMap,
+        time::{Duration, Instant},
+    };
 
     use super::*;
     use crate::{

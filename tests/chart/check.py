@@ -247,6 +247,16 @@ want = {**CLUSTER, **OWN, **served("team-a"), **served("team-b"), ("secretref", 
 check(rights(docs) == want, f"namespaced rights: {rights(docs)}")
 check(args(docs) == with_args("--namespace=team-a", "--namespace=team-b"), "namespaced args")
 
+docs = render({**load("namespaced.yaml"), "rbac": {"scope": "Namespaced"}, "tenantStores": {"enabled": True, "allowedHosts": ["a.example.com"]}})
+general(docs, "roles alone")
+want = {**OWN, **served("team-a"), **served("team-b"), ("secretref", "", "secrets", ""): "create get list watch", ("platform-secrets", "", "secrets", ""): READ}
+for ns in ("team-a", "team-b"):
+    want |= {(ns, "", "namespaces", ""): "get", (ns, "", "configmaps", ""): READ}
+check(rights(docs) == want, f"roles alone: rights: {rights(docs)}")
+check(not kinds(docs, "ClusterRoleBinding") and "--roles-only" in args(docs), "roles alone: no ClusterRole is bound")
+for wrong in ({"rbac": {"scope": "Namespaced"}}, {"rbac": {"scope": "Namespaced"}, "watchNamespaces": ["team-a"]}):
+    check(helm(CHART, wrong)[0] != 0, f"roles alone: refused without namespaces or stores: {wrong}")
+
 docs = render(load("minimal.yaml"))
 check([d["kind"] for d in docs] == ["Deployment"], f"minimal: {[d['kind'] for d in docs]}")
 
@@ -303,7 +313,7 @@ for name in documented:
     check(has(defaults, name.split(".")) or name in ("installCRDs", "podDisruptionBudget.maxUnavailable"), f"{name} of docs/chart.md is a value")
 NEUTRAL = {  # at their default in everything.yaml, or without a meaning there: tried above
     "installCRDs", "crds.enabled", "leaderElection.enabled", "watchNamespaces", "secrets.access", "kubernetesStoreNamespaces", "orgPolicy.enabled", "targetPolicy.enabled",
-    "rbac.create", "serviceAccount.create", "metrics.service.enabled", "podDisruptionBudget.minAvailable", "livenessProbe.successThreshold",
+    "rbac.create", "rbac.scope", "serviceAccount.create", "metrics.service.enabled", "podDisruptionBudget.minAvailable", "livenessProbe.successThreshold",
 }
 _, whole, _ = helm(CHART, everything)
 for p in leaves(everything):

@@ -171,6 +171,7 @@ fn path(kind: &str, namespace: Option<&str>) -> String {
         "Namespace" => ("v1", "namespaces"),
         "Secret" => ("v1", "secrets"),
         "ConfigMap" => ("v1", "configmaps"),
+        "Pod" => ("v1", "pods"),
         "ResourceQuota" => ("v1", "resourcequotas"),
         "Deployment" => ("apps/v1", "deployments"),
         "Lease" => ("coordination.k8s.io/v1", "leases"),

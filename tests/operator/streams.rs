@@ -10,7 +10,7 @@ use crate::{
         FakeInfisical, FakeVaultEvents,
         infisical::{Licence, PROJECT, Release, Role},
     },
-    harness::{Bao, plant, plant_credential, wait_for},
+    harness::{Bao, plant, plant_credential, wait_for, wait_until},
     world::{World, secret},
 };
 
@@ -214,7 +214,7 @@ async fn a_flood_of_events_is_a_few_reads() {
     // Everything, once in a second at most, and what falls back.
     assert!(reads <= 40, "{reads} reads for 20,000 events");
     // A busy machine takes its time for what is only counted.
-    wait_for("all events are counted", || async {
+    wait_until("all events are counted", Duration::from_secs(120), || async {
         let overflow = infisical.world.operator.metric("secretref_notifications_total", &["stream", "overflow"]).await;
         if overflow > 15_000.0 { Ok(()) } else { Err(overflow.to_string()) }
     })

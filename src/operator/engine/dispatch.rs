@@ -5,11 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Cause, Engine, HEARTBEAT, WORKERS, WORKERS_PER_STORE};
+use super::{Cause, Engine, HEARTBEAT, WORKERS};
 use crate::{
     api::CreationPolicy,
     operator::{
-        model::{ObjectKey, Reference},
+        model::{ObjectKey, Reference, StoreName},
+        pool::Pool,
         queue::Class,
         watch::Message,
         worker::{Job, Outcome, StoreView, follow, sync},
@@ -42,7 +43,7 @@ impl Engine {
         if let Some(look) = self.next_look() {
             at = at.min(look);
         }
-        if !self.follows.is_empty() && self.running == 0 {
+        if !self.follows.is_empty() && self.workers.taken() == 0 {
             at = at.min(self.last_follow + Duration::from_secs(1) / FOLLOWS_PER_SECOND);
         }
         at
@@ -84,16 +85,13 @@ impl Engine {
 
     fn start_syncs(&mut self) {
         self.call_back_those_aside();
-        while self.running < WORKERS {
+        while self.workers.free() > 0 {
             let Some((key, class)) = self.queue.pop() else { return };
             if self.waits_for_its_namespace(&key, class) || self.waits_for_its_store(&key, class) {
                 continue;
             }
             let Some(job) = self.job(&key, true) else { continue };
-            self.running += 1;
-            if let Some(state) = self.stores.get_mut(&job.reference.store) {
-                state.syncing += 1;
-            }
+            self.pools(&job.reference.store).for_each(|pool| pool.take(&key.namespace));
             let (context, tell) = (self.parts.context.clone(), self.tell.clone());
             let lost = Outcome::lost(&job.reference);
             let work = tokio::spawn(async move { sync(&context, job).await });
@@ -108,30 +106,41 @@ impl Engine {
         }
     }
 
-    /// One store that hangs must not take all workers: beyond its share, its references stand aside.
+    /// Whose workers a sync from this store takes.
+    pub(super) fn pools(&mut self, store: &StoreName) -> impl Iterator<Item = &mut Pool> {
+        let tenants = store.namespace.is_some().then_some(&mut self.tenants);
+        let of_store = self.stores.get_mut(store).map(|state| &mut state.workers);
+        [Some(&mut self.workers), tenants, of_store].into_iter().flatten()
+    }
+
+    /// One store that hangs must not take all workers, nor one namespace, nor tenants with stores of their own: beyond
+    /// their share, references stand aside.
     fn waits_for_its_store(&mut self, key: &ObjectKey, class: Class) -> bool {
-        let Some(tracked) = self.references.get_mut(key) else { return false };
-        let Some(state) = self.stores.get_mut(&tracked.model.store) else { return false };
-        if state.syncing < WORKERS_PER_STORE {
+        let Some(store) = self.references.get(key).map(|t| t.model.store.clone()) else { return false };
+        if self.pools(&store).all(|pool| pool.admits(&key.namespace)) {
             return false;
         }
-        if !std::mem::replace(&mut tracked.aside, true) {
-            state.aside.push_back((key.clone(), class));
-        }
+        // Where there is no such store, nothing is asked that could hang.
+        let Some(state) = self.stores.get_mut(&store) else { return false };
+        state.aside.push(key, class);
         true
     }
 
-    /// Stores that have room again: as many of those that stood aside get in line.
+    /// Of those that stood aside, as many as there is room for get in line, and namespaces take turns there, too.
     fn call_back_those_aside(&mut self) {
         let mut called = Vec::new();
-        for state in self.stores.values_mut() {
-            let room = WORKERS_PER_STORE.saturating_sub(state.syncing).min(state.aside.len());
-            called.extend(state.aside.drain(..room));
+        for (name, state) in &mut self.stores {
+            let (all, tenants, of_store) = (&self.workers, &self.tenants, &state.workers);
+            let room = if name.namespace.is_some() { tenants.free() } else { usize::MAX };
+            let admits = |namespace: &str| {
+                all.admits(namespace)
+                    && of_store.admits(namespace)
+                    && (name.namespace.is_none() || tenants.admits(namespace))
+            };
+            let next = || state.aside.pop_of(admits);
+            called.extend(std::iter::from_fn(next).take(room.min(all.free()).min(of_store.free())));
         }
         for (key, class) in called {
-            if let Some(tracked) = self.references.get_mut(&key) {
-                tracked.aside = false;
-            }
             self.enqueue(&key, class);
         }
     }
@@ -225,7 +234,7 @@ impl Engine {
     }
 
     fn queue_is_idle(&self) -> bool {
-        self.running < WORKERS / 2
+        self.workers.taken() < WORKERS / 2
     }
 
     fn report(&mut self) {

@@ -212,8 +212,11 @@ impl Engine {
 
     /// Writes a store's status if it says something new; transitions also as an Event.
     pub(super) fn write_store_status(&mut self, name: &StoreName) {
-        let references = self.references.values().filter(|t| t.model.store == *name).count();
-        let Some(state) = self.stores.get_mut(name).filter(|s| !s.writing) else { return };
+        if self.stores.get(name).is_none_or(|s| s.writing) {
+            return;
+        }
+        let references = self.references_of(name).len();
+        let Some(state) = self.stores.get_mut(name) else { return };
         let old = state.object.status.clone();
         let new = state.status(references, Timestamp::now());
         let ready = state.health.ready == Some(true);

@@ -35,6 +35,7 @@ use super::{
     keeper::{Household, StoreObject},
     lease::Leadership,
     model::{ObjectKey, Reference, StoreName},
+    pool::Pool,
     queue::{Class, WorkQueue},
     serve::HealthState,
     stamp::Sources,
@@ -56,6 +57,9 @@ const WORKERS: usize = 64;
 
 /// Syncs at once that read from one store.
 const WORKERS_PER_STORE: usize = 32;
+
+/// Syncs at once that read from tenants' own stores, however many there are.
+const WORKERS_FOR_TENANTS: usize = 32;
 
 /// How often the engine looks around when nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -104,7 +108,10 @@ pub struct Engine {
     timers: BTreeSet<(Instant, ObjectKey)>,
     follows: VecDeque<ObjectKey>,
     following: usize,
-    running: usize,
+    /// For syncs.
+    workers: Pool,
+    /// Those of them that may read from tenants' own stores.
+    tenants: Pool,
     listed: usize,
     started: bool,
     cycles_stale: bool,
@@ -149,8 +156,6 @@ struct Tracked {
     behind: bool,
     /// It is in line for a patch that follows its store.
     follows: bool,
-    /// It stands aside until its store has room.
-    aside: bool,
     /// The sync that is under way; it ends with its reference.
     task: Option<AbortHandle>,
     failures: u32,
@@ -191,9 +196,10 @@ struct StoreState {
     behind_since: Option<Instant>,
     /// Its status is being written.
     writing: bool,
-    syncing: usize,
+    /// For syncs that read from it.
+    workers: Pool,
     /// References that wait for their turn at this store.
-    aside: VecDeque<(ObjectKey, Class)>,
+    aside: WorkQueue,
     /// Logins that are counted already.
     logins: u64,
     /// What a store that tells changes by itself said last.
@@ -221,7 +227,8 @@ impl Engine {
             timers: BTreeSet::new(),
             follows: VecDeque::new(),
             following: 0,
-            running: 0,
+            workers: Pool::new(WORKERS),
+            tenants: Pool::new(WORKERS_FOR_TENANTS),
             listed: 0,
             started: false,
             cycles_stale: false,
@@ -237,7 +244,7 @@ impl Engine {
         let mut leadership = self.parts.leadership.clone();
         let mut drained = Vec::new();
         loop {
-            if *stop.borrow() && self.running == 0 && self.following == 0 {
+            if *stop.borrow() && self.workers.taken() == 0 && self.following == 0 {
                 return;
             }
             let wake = tokio::time::Instant::from_std(self.next_wake());
@@ -325,7 +332,7 @@ impl Engine {
             tracked.standing = Standing::Unknown;
             tracked.again = None;
             tracked.wake = None;
-            (tracked.follows, tracked.aside) = (false, false);
+            tracked.follows = false;
         }
     }
 
@@ -393,8 +400,8 @@ impl StoreState {
             unsettled: Vec::new(),
             behind_since: None,
             writing: false,
-            syncing: 0,
-            aside: VecDeque::new(),
+            workers: Pool::new(WORKERS_PER_STORE),
+            aside: WorkQueue::default(),
             logins: 0,
             pushed: None,
         }

@@ -235,7 +235,6 @@ impl Tracked {
             cause: None,
             repair: false,
             follows: false,
-            aside: false,
             task: None,
             failures: 0,
             repairs: 0,

@@ -24,9 +24,8 @@ const SPREAD: Duration = Duration::from_secs(10 * 60);
 
 impl Engine {
     pub(super) fn synced(&mut self, outcome: Outcome) {
-        self.running = self.running.saturating_sub(1);
-        if let Some(state) = outcome.store.as_ref().and_then(|s| self.stores.get_mut(s)) {
-            state.syncing = state.syncing.saturating_sub(1);
+        if let (Some(key), Some(store)) = (&outcome.key, &outcome.store) {
+            self.pools(store).for_each(|pool| pool.give(&key.namespace));
         }
         let Some(key) = outcome.key.clone() else { return };
         let Some(tracked) = self.references.get_mut(&key) else { return };

@@ -62,7 +62,12 @@ impl Engine {
 
     /// Who names a store.
     pub(super) fn references_of(&self, store: &StoreName) -> Vec<ObjectKey> {
-        self.references.values().filter(|t| t.model.store == *store).map(|t| t.model.key.clone()).collect()
+        let Some(namespace) = &store.namespace else {
+            return self.references.values().filter(|t| t.model.store == *store).map(|t| t.model.key.clone()).collect();
+        };
+        // A tenant's are in its namespace: whatever it does with its stores costs no look at those of others.
+        let theirs = self.by_namespace.get(namespace).into_iter().flatten();
+        theirs.filter(|key| self.references.get(key).is_some_and(|t| t.model.store == *store)).cloned().collect()
     }
 
     pub(super) fn open_store(&mut self, name: &StoreName) {

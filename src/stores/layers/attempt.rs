@@ -15,7 +15,7 @@ use super::{
     },
     Layers,
     breaker::{Breaker, Epoch, Outcome},
-    limits::{Leave, PATIENCE},
+    limits::{Lane, Leave, PATIENCE},
 };
 use crate::api::Circuit;
 
@@ -50,19 +50,25 @@ impl Drop for Sent<'_> {
 }
 
 /// What is sent.
-pub(super) struct Attempt {
+pub(super) struct Attempt<'a> {
     pub(super) operation: &'static str,
-    /// A probe: past an open breaker, and past the line.
-    pub(super) probe: bool,
+    /// Where it stands in line. A probe: past an open breaker, and past the line.
+    pub(super) lane: Lane<'a>,
     /// When it must be over, whatever the timeout.
     pub(super) by: Option<Instant>,
+}
+
+impl Attempt<'_> {
+    fn is_probe(&self) -> bool {
+        self.lane == Lane::Probe
+    }
 }
 
 impl Layers {
     /// One attempt, as one span of a trace: with the wait for its turn.
     pub(super) async fn attempt<T>(
         &self,
-        attempt: &Attempt,
+        attempt: &Attempt<'_>,
         result: impl FnOnce(&T) -> &'static str,
         ask: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
@@ -85,7 +91,7 @@ impl Layers {
 
     async fn try_once<T>(
         &self,
-        attempt: &Attempt,
+        attempt: &Attempt<'_>,
         result: impl FnOnce(&T) -> &'static str,
         ask: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
@@ -125,10 +131,10 @@ impl Layers {
     }
 
     /// Waits until a request may be sent. Whoever stops waiting takes nothing away.
-    async fn enter(&self, attempt: &Attempt) -> Result<Sent<'_>, StoreError> {
+    async fn enter(&self, attempt: &Attempt<'_>) -> Result<Sent<'_>, StoreError> {
         // Who would be refused does not stand in line; who stands in line hears when things change.
         self.check(attempt)?;
-        let turn = self.lasting.limits.turn(attempt.probe).await;
+        let turn = self.lasting.limits.turn(attempt.lane).await;
         loop {
             self.check(attempt)?;
             match self.lasting.limits.take(Instant::now()) {
@@ -136,8 +142,8 @@ impl Layers {
                 Err(wait) => sleep(wait.min(PATIENCE)).await,
             }
         }
-        let admitted =
-            self.breaker(|breaker, now| if attempt.probe { Ok(breaker.admit_probe()) } else { breaker.admit(now) });
+        let admitted = self
+            .breaker(|breaker, now| if attempt.is_probe() { Ok(breaker.admit_probe()) } else { breaker.admit(now) });
         match admitted {
             Ok(admitted) => Ok(Sent {
                 layers: self,
@@ -153,8 +159,8 @@ impl Layers {
         }
     }
 
-    fn check(&self, attempt: &Attempt) -> Result<(), StoreError> {
-        if !attempt.probe && self.breaker(|breaker, now| breaker.refusal(now)).is_some() {
+    fn check(&self, attempt: &Attempt<'_>) -> Result<(), StoreError> {
+        if !attempt.is_probe() && self.breaker(|breaker, now| breaker.refusal(now)).is_some() {
             return Err(self.refused(attempt));
         }
         match self.lasting.limits.held_for(Instant::now()) {
@@ -166,7 +172,7 @@ impl Layers {
         }
     }
 
-    fn refused(&self, attempt: &Attempt) -> StoreError {
+    fn refused(&self, attempt: &Attempt<'_>) -> StoreError {
         self.count(attempt.operation, name(Failure::CircuitOpen), None);
         let (failures, next) = self
             .breaker(|breaker, now| breaker.refusal(now))

@@ -7,6 +7,7 @@ use super::{
     super::{ChangeToken, Metadata, StoreError, Write, Written},
     Access, Lasting, Layers,
     attempt::Attempt,
+    limits::Lane,
     request::Request,
 };
 use crate::{audit::AuditOperation, audit::AuditResult, naming::StoreKey};
@@ -91,7 +92,8 @@ impl Layers {
         ask: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let mut sent = None;
-        let attempt = Attempt { operation: name, probe: false, by: None };
+        let lane = Lane::of(access.requester, &self.lasting.operator);
+        let attempt = Attempt { operation: name, lane, by: None };
         let ask = async {
             sent = Some(self.lasting.event(operation, path, access.requester, access.trace_id));
             ask.await

@@ -1,12 +1,16 @@
 //! How much a store is asked: a rate with a burst, a number of requests at once, and silence when it says so.
 
 use std::{
-    sync::{Mutex, MutexGuard as StateGuard, PoisonError},
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard as StateGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::{
-    sync::{MutexGuard, Semaphore, SemaphorePermit},
+    sync::{MutexGuard, OwnedMutexGuard, Semaphore, SemaphorePermit},
     time::Instant,
 };
 
@@ -97,8 +101,41 @@ impl Hold {
     }
 }
 
+/// Of five ordinary requests that wait, this many are the operator's own: its polls take at most four fifths.
+const OWN_LANES: usize = 4;
+
+/// Lanes that nobody stands in are cleared away beyond so many.
+const MANY_LANES: usize = 64;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane<'a> {
+    /// A probe, which comes before all others.
+    Probe,
+    /// The operator itself: polls.
+    Own,
+    /// On behalf of a namespace: they take turns, however much one of them asks for.
+    Namespace(&'a str),
+}
+
+impl<'a> Lane<'a> {
+    /// Of a requester as audit events name it.
+    pub(super) fn of(requester: &'a str, operator: &str) -> Self {
+        let namespace = requester.split_once('/').and_then(|(_, rest)| rest.split_once('/'));
+        match namespace {
+            Some((namespace, _)) if requester != operator => Self::Namespace(namespace),
+            _ => Self::Own,
+        }
+    }
+}
+
 /// The limits of one store.
 pub(super) struct Limits {
+    /// One of each lane stands in the next line; the lanes of namespaces come together in one.
+    own: [Arc<tokio::sync::Mutex<()>>; OWN_LANES],
+    next: AtomicUsize,
+    namespaces: Mutex<HashMap<Box<str>, Arc<tokio::sync::Mutex<()>>>>,
+    together: Arc<tokio::sync::Mutex<()>>,
     /// Ordinary requests stand in line here, and only the first of them goes on to the front.
     line: tokio::sync::Mutex<()>,
     /// Whoever is here waits for a seat and a token. A probe comes straight here, and so is served next.
@@ -117,6 +154,7 @@ pub(super) struct Turn<'a> {
     // Dropped in this order: a probe that waits for the front comes before the next in line.
     front: MutexGuard<'a, ()>,
     line: Option<MutexGuard<'a, ()>>,
+    lanes: [Option<OwnedMutexGuard<()>>; 2],
     seat: Option<SemaphorePermit<'a>>,
 }
 
@@ -127,7 +165,7 @@ pub(super) struct Leave<'a> {
 
 impl<'a> Turn<'a> {
     pub(super) fn into_leave(self) -> Leave<'a> {
-        drop((self.front, self.line));
+        drop((self.front, self.line, self.lanes));
         Leave { _seat: self.seat }
     }
 }
@@ -136,6 +174,10 @@ impl Limits {
     pub(super) fn new(settings: &Settings) -> Self {
         let bucket = Bucket::new(settings.requests_per_second, settings.burst);
         Self {
+            own: std::array::from_fn(|_| Arc::default()),
+            next: AtomicUsize::new(0),
+            namespaces: Mutex::default(),
+            together: Arc::default(),
             line: tokio::sync::Mutex::new(()),
             front: tokio::sync::Mutex::new(()),
             seats: Semaphore::new(settings.max_concurrent.clamp(1, Semaphore::MAX_PERMITS)),
@@ -144,12 +186,34 @@ impl Limits {
     }
 
     /// Waits for its turn. Whoever stops waiting takes nothing away.
-    pub(super) async fn turn(&self, probe: bool) -> Turn<'_> {
-        let line = if probe { None } else { Some(self.line.lock().await) };
+    pub(super) async fn turn(&self, lane: Lane<'_>) -> Turn<'_> {
+        let lanes = match lane {
+            Lane::Probe => [None, None],
+            Lane::Own => {
+                let own = &self.own[self.next.fetch_add(1, Ordering::Relaxed) % OWN_LANES];
+                [Some(own.clone().lock_owned().await), None]
+            }
+            Lane::Namespace(namespace) => {
+                let lane = self.lane(namespace).lock_owned().await;
+                [Some(lane), Some(self.together.clone().lock_owned().await)]
+            }
+        };
+        let line = if lane == Lane::Probe { None } else { Some(self.line.lock().await) };
         let front = self.front.lock().await;
         // It fails on a closed semaphore only, and nobody closes it.
         let seat = self.seats.acquire().await.ok();
-        Turn { front, line, seat }
+        Turn { front, line, lanes, seat }
+    }
+
+    fn lane(&self, namespace: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut lanes = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lane) = lanes.get(namespace) {
+            return lane.clone();
+        }
+        if lanes.len() >= MANY_LANES {
+            lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
+        }
+        lanes.entry(namespace.into()).or_default().clone()
     }
 
     /// Takes a token now, or tells how long to wait.

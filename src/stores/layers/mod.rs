@@ -18,7 +18,7 @@ use tracing::Instrument;
 use self::{
     attempt::{Attempt, Watched},
     flight::Flights,
-    limits::Limits,
+    limits::{Lane, Limits},
     request::{Answer, Place, Request},
     retry::Retries,
 };
@@ -192,7 +192,7 @@ impl Layers {
     /// # Errors
     /// As [`Store::probe`].
     pub async fn probe(&self) -> Result<Capabilities, StoreError> {
-        let attempt = Attempt { operation: "probe", probe: true, by: None };
+        let attempt = Attempt { operation: "probe", lane: Lane::Probe, by: None };
         self.attempt(&attempt, |_| "success", self.store.probe()).await
     }
 
@@ -258,7 +258,7 @@ impl Layers {
         }
         let fly = || async {
             let writes = self.lasting.writes.load(Ordering::SeqCst);
-            let answer = self.persist(place, access.trace_id).await;
+            let answer = self.persist(place, access).await;
             // An error takes nothing from the cache: a value may stay for as long as it was to stay anyway. What was
             // asked for before a write may be what was there before it.
             if let Ok(answer) = &answer
@@ -272,18 +272,19 @@ impl Layers {
     }
 
     /// Retry. All attempts are one access of the operator's, from the first one that is sent on.
-    async fn persist(&self, place: &Place, trace_id: &str) -> Result<Answer, StoreError> {
+    async fn persist(&self, place: &Place, access: &Access<'_>) -> Result<Answer, StoreError> {
         let Lasting { retries, operator, .. } = &*self.lasting;
+        let lane = Lane::of(access.requester, operator);
         let started = Instant::now();
         let (mut failed, mut sent) = (0, None);
         let answer = loop {
             let by = (failed > 0).then(|| started + retry::OVERALL);
-            let attempt = Attempt { operation: place.request.name(), probe: false, by };
+            let attempt = Attempt { operation: place.request.name(), lane, by };
             // Not even begun before the breaker and the limits let it through.
             let ask = async {
                 let request = &place.request;
                 sent.get_or_insert_with(|| {
-                    self.lasting.event(request.operation(), &request.path(), operator, trace_id)
+                    self.lasting.event(request.operation(), &request.path(), operator, access.trace_id)
                 });
                 place.request.ask(&*self.store).await
             };

@@ -114,3 +114,57 @@ fn the_longest_hold_counts() {
     hold.told(Some(Duration::ZERO), now, now);
     assert_eq!(hold.rest(now), Some(30 * SECOND));
 }
+
+fn limits() -> Arc<Limits> {
+    let provider = serde_json::from_str(r#"{ "kubernetes": {} }"#).unwrap();
+    Arc::new(Limits::new(&crate::stores::settings(&provider, None, None, None)))
+}
+
+/// Who is let through in which order while one holds the front.
+async fn order(lanes: &[Lane<'static>]) -> Vec<Lane<'static>> {
+    let limits = limits();
+    let done: Arc<Mutex<Vec<Lane<'static>>>> = Arc::default();
+    let first = limits.turn(Lane::Probe).await;
+    let mut waiting = Vec::new();
+    for lane in lanes.iter().copied() {
+        let (limits, done) = (limits.clone(), done.clone());
+        waiting.push(tokio::spawn(async move {
+            let turn = limits.turn(lane).await;
+            done.lock().unwrap().push(lane);
+            drop(turn.into_leave());
+        }));
+        tokio::task::yield_now().await;
+    }
+    drop(first.into_leave());
+    for one in waiting {
+        one.await.unwrap();
+    }
+    std::mem::take(&mut *done.lock().unwrap())
+}
+
+#[tokio::test]
+async fn a_namespace_that_asks_for_much_lets_others_through() {
+    let flood = [Lane::Namespace("flood"); 50];
+    let lanes: Vec<_> = flood.into_iter().chain([Lane::Namespace("small"), Lane::Namespace("other")]).collect();
+    let order = order(&lanes).await;
+    assert_eq!(order.len(), 52);
+    for lane in ["small", "other"] {
+        let place = order.iter().position(|l| *l == Lane::Namespace(lane)).unwrap();
+        assert!(place < 8, "{lane} came {place}th");
+    }
+}
+
+#[tokio::test]
+async fn polls_are_not_kept_out_by_namespaces_nor_namespaces_by_polls() {
+    let both = [[Lane::Own; 40], [Lane::Namespace("flood"); 40]].concat();
+    let order = order(&both).await;
+    let polls = order[..40].iter().filter(|l| **l == Lane::Own).count();
+    assert!((25..=36).contains(&polls), "{polls} of the first 40 are polls");
+}
+
+#[test]
+fn a_lane_is_the_requesters_namespace() {
+    assert_eq!(Lane::of("SecretReference/acme/app", "operator/x"), Lane::Namespace("acme"));
+    assert_eq!(Lane::of("operator/x", "operator/x"), Lane::Own);
+    assert_eq!(Lane::of("somebody", "operator/x"), Lane::Own);
+}
