@@ -1,5 +1,6 @@
 //! The operator with fewer rights, as the chart gives them: Roles alone (`rbac.scope: Namespaced`), Secrets that it may not
-//! read (`secrets.access: WriteOnly`), and what the chart renders under the Pod Security Standard `restricted`. By itself: an operator for the whole cluster would serve the same namespaces.
+//! read (`secrets.access: WriteOnly`), and what the chart renders under the Pod Security Standard `restricted`. By itself:
+//! an operator for the whole cluster would serve the same namespaces.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
 
 #[path = "../harness/mod.rs"]
