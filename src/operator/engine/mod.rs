@@ -148,6 +148,8 @@ struct Tracked {
     follows: bool,
     /// It stands aside until its store has room.
     aside: bool,
+    /// Which content its target has, as far as this leader knows: any other was written by one that no longer leads.
+    content: Option<u64>,
     /// The sync that is under way; it ends with its reference.
     task: Option<AbortHandle>,
     failures: u32,
@@ -318,6 +320,7 @@ impl Engine {
         }
         for tracked in self.references.values_mut() {
             tracked.standing = Standing::Unknown;
+            tracked.content = None;
             tracked.again = None;
             tracked.wake = None;
             (tracked.follows, tracked.aside) = (false, false);
