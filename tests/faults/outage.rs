@@ -47,7 +47,7 @@ async fn two_thousand_references_get_over_an_outage() {
     assert_eq!(before.len(), REFERENCES);
 
     scene.way.fault(Some(Fault::Down)).await;
-    all(&scene, "StoreUnavailable", LONG).await;
+    all(&scene, "StoreUnavailable", LONG * 2).await;
     // More than a cycle of all keys would have been due.
     tokio::time::sleep(OUTAGE).await;
     assert_eq!(secrets(&scene).await, before, "an outage writes nothing and deletes nothing");
