@@ -12,6 +12,8 @@ pub struct SecondApiServer {
     command: Vec<String>,
     log: PathBuf,
     process: Option<Child>,
+    /// A shell that kills it when the test process is gone for whatever reason.
+    guard: Option<Child>,
 }
 
 impl SecondApiServer {
@@ -33,7 +35,7 @@ impl SecondApiServer {
         let config = std::fs::read_to_string(env("KUBECONFIG")).unwrap();
         std::fs::write(&place, config.replace(&format!(":{first}\""), &format!(":{port}\""))).unwrap();
         let log = place.with_extension("log");
-        let mut server = Self { kubeconfig: place, command, log, process: None };
+        let mut server = Self { kubeconfig: place, command, log, process: None, guard: None };
         server.up().await;
         server
     }
@@ -48,7 +50,13 @@ impl SecondApiServer {
             .stderr(log)
             .spawn()
             .expect("the API server starts");
-        self.process = Some(child);
+        let guard = Command::new("sh")
+            .args(["-c", "cat > /dev/null; kill -9 \"$1\"", "sh", &child.id().to_string()])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell");
+        (self.process, self.guard) = (Some(child), Some(guard));
         let kubeconfig = self.kubeconfig.to_str().unwrap().to_owned();
         wait_until("the second API server is ready", crate::scene::LONG, || async {
             let ready = tokio::process::Command::new("kubectl")
@@ -63,6 +71,10 @@ impl SecondApiServer {
 
     /// Without a word.
     pub fn kill(&mut self) {
+        if let Some(mut guard) = self.guard.take() {
+            let _ = guard.kill();
+            let _ = guard.wait();
+        }
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
