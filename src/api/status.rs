@@ -65,6 +65,12 @@ pub struct TargetStatus {
     pub uid: Option<String>,
     /// How many keys this reference holds in it.
     pub keys: i64,
+    /// How often this reference has given it other content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<i64>,
+    /// The revision that workloads were last restarted for, where the reference asks for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarted: Option<i64>,
 }
 
 /// Where one key's value came from.

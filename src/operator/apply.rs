@@ -174,12 +174,28 @@ impl Writer {
             return Ok(None);
         }
         let api: Api<SecretReference> = Api::namespaced(self.client.clone(), &reference.key.namespace);
-        let patch = json!({ "metadata": { "uid": *reference.uid }, "status": merge_patch(old, new) });
+        let mut status = merge_patch(old, new);
+        // What was restarted is told by whoever restarted it, at any time.
+        status["target"].as_object_mut().map(|target| target.remove("restarted"));
+        let patch = json!({ "metadata": { "uid": *reference.uid }, "status": status });
         let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
         let object = self
             .call_again("patch", "secretreferences/status", || api.patch_status(&reference.key.name, &params, &patch))
             .await?;
         Ok(Some(super::model::version(&object.metadata)))
+    }
+
+    /// Says in the status that workloads were restarted for a revision of the target.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn write_restarted(&self, reference: &Reference, revision: i64) -> Result<(), ApiError> {
+        let api: Api<SecretReference> = Api::namespaced(self.client.clone(), &reference.key.namespace);
+        let status = json!({ "target": { "restarted": revision } });
+        let patch = Patch::Merge(json!({ "metadata": { "uid": *reference.uid }, "status": status }));
+        let params = PatchParams::default();
+        let request = || api.patch_status(&reference.key.name, &params, &patch);
+        self.call_again("patch", "secretreferences/status", request).await.map(|_| ())
     }
 }
 

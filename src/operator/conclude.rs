@@ -31,13 +31,24 @@ impl Default for Health {
     }
 }
 
+/// A target that is as it should be.
+#[derive(Clone, Debug)]
+pub struct InPlace {
+    /// Its uid.
+    pub uid: String,
+    /// How many keys the reference holds in it.
+    pub keys: usize,
+    /// The revision that its stamp tells.
+    pub revision: i64,
+}
+
 /// What came of one attempt to sync.
 #[derive(Debug)]
 pub struct Attempt<'a> {
     /// Why the target is not what it should be.
     pub problem: Option<&'a Problem>,
-    /// The target, if this attempt found it as it should be or made it so: uid and keys.
-    pub target: Option<(String, usize)>,
+    /// The target, if this attempt found it as it should be or made it so.
+    pub target: Option<InPlace>,
     /// Where the values came from, with `target`.
     pub entries: &'a [Entry],
     /// The target's values changed.
@@ -57,11 +68,13 @@ pub fn conclude(o: &Observed<'_>, attempt: &Attempt<'_>, health: &Health, now: T
         status.org.clone_from(&attempt.org);
         status.last_handled_sync_now = o.reference.sync_now.as_deref().map(str::to_owned);
     }
-    if let Some((uid, keys)) = &attempt.target {
+    if let Some(InPlace { uid, keys, revision }) = &attempt.target {
         status.target = Some(TargetStatus {
             name: o.reference.target.to_string(),
             uid: Some(uid.clone()),
             keys: i64::try_from(*keys).unwrap_or(i64::MAX),
+            revision: Some(*revision),
+            restarted: o.status.target.as_ref().and_then(|t| t.restarted),
         });
         let mut entries = attempt.entries.to_vec();
         entries.sort_by(|a, b| a.key.cmp(&b.key));

@@ -224,6 +224,8 @@ pub fn plan(
         org: tenant.org.as_ref().map(ToString::to_string),
         global: tenant.global,
         delete: o.spec.deletion_policy() == DeletionPolicy::Delete,
+        revision: 0,
+        restart: 0,
     };
     let known = o
         .target
@@ -257,15 +259,17 @@ pub fn plan(
         None => Precondition::Absent,
     };
     let changes_values = known.is_none_or(|k| k.values != values);
-    Action::Write(Box::new(Write {
-        restart: known.is_some() && changes_values && o.spec.restart() == Restart::Annotated,
-        desired,
-        stamp,
-        precondition,
-        policy,
-        resolved,
-        changes_values,
-    }))
+    let restart = known.is_some() && changes_values && o.spec.restart() == Restart::Annotated;
+    let told = o.status.target.as_ref().and_then(|t| t.revision).unwrap_or_default();
+    // What cannot be read counts as it was: a write of the same content has to be none.
+    let unread = known.is_some_and(|k| k.target.is_empty());
+    let revision = match known {
+        Some(k) if k.target == stamp.target || unread => k.revision,
+        _ => known.map_or(0, |k| k.revision).max(told).saturating_add(1),
+    };
+    let owed = if restart && !unread { revision } else { known.map_or(0, |k| k.restart) };
+    let stamp = Stamp { revision, restart: owed, ..stamp };
+    Action::Write(Box::new(Write { restart, desired, stamp, precondition, policy, resolved, changes_values }))
 }
 
 /// The Secret of the target's name is someone else's.

@@ -130,13 +130,17 @@ impl Drop for Order {
 }
 
 /// Carries an order out, and tells what was restarted and what cannot be. What may pass is tried again until it is done,
-/// this replica does not lead any more, or the target changes again.
-pub async fn carry_out(writer: &Writer, order: Order, mut tell: impl FnMut(Result<&[String], &RestartError>)) {
+/// this replica does not lead any more, or the target changes again. Answers whether nothing is left to be done.
+pub async fn carry_out(writer: &Writer, order: Order, mut tell: impl FnMut(Result<&[String], &RestartError>)) -> bool {
     let mut wait = WAIT;
     while order.is_newest() && writer.leads() {
         match restart(writer, &order).await {
-            Ok(restarted) if restarted.is_empty() => return,
-            Ok(restarted) => return tell(Ok(&restarted)),
+            Ok(restarted) => {
+                if !restarted.is_empty() {
+                    tell(Ok(&restarted));
+                }
+                return order.is_newest() && writer.leads();
+            }
             Err(error) => {
                 if !error.restarted().is_empty() {
                     tell(Ok(error.restarted()));
@@ -146,13 +150,14 @@ pub async fn carry_out(writer: &Writer, order: Order, mut tell: impl FnMut(Resul
                     tell(Err(&error));
                 }
                 if !passes {
-                    return;
+                    return true;
                 }
             }
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }
+    false
 }
 
 /// Restarts the Deployments, StatefulSets and DaemonSets of a namespace that opted in, consume the order's target and do
@@ -170,10 +175,14 @@ pub async fn restart(writer: &Writer, order: &Order) -> Result<Vec<String>, Rest
         run.kind::<DaemonSet>(&mut done).await
     };
     let (namespace, stopped) = (namespace.to_owned(), whole.await);
-    let Done { restarted, refused } = done;
+    let Done { restarted, refused, busy } = done;
     match stopped {
         Err(Stop::Forbidden) => Err(RestartError::Forbidden { namespace, restarted }),
         Err(Stop::Unavailable(why)) => Err(RestartError::Unavailable { namespace, why, restarted }),
+        Ok(()) if !busy.is_empty() => {
+            let why = format!("somebody else writes {} all the time", busy.join(", "));
+            Err(RestartError::Unavailable { namespace, why, restarted })
+        }
         Ok(()) if !refused.is_empty() => Err(RestartError::Refused { refused, restarted }),
         Ok(()) | Err(Stop::Over) => Ok(restarted),
     }
@@ -256,6 +265,8 @@ struct Due {
 struct Done {
     restarted: Vec<String>,
     refused: Vec<String>,
+    /// Others wrote faster.
+    busy: Vec<String>,
 }
 
 /// Why the rest is not tried either.
@@ -283,6 +294,7 @@ impl Run<'_> {
             match self.mark(&api, due).await? {
                 Ok(true) => done.restarted.push(workload),
                 Ok(false) => {}
+                Err(409) => done.busy.push(workload),
                 Err(code) => done.refused.push(format!("{workload} ({code})")),
             }
         }
@@ -316,12 +328,12 @@ impl Run<'_> {
 
     /// Whether it was restarted now, or the code with which it was refused.
     async fn mark<K: Workload>(&self, api: &Api<K>, mut due: Due) -> Result<Result<bool, u16>, Stop> {
+        turn().await;
         for _ in 0..TRIES {
             let patch = json!({
                 "metadata": { "uid": due.uid, "resourceVersion": due.version },
                 "spec": { "template": { "metadata": { "annotations": { &self.annotation: self.order.mark } } } },
             });
-            turn().await;
             if !self.order.is_newest() {
                 return Err(Stop::Over);
             }
@@ -340,7 +352,8 @@ impl Run<'_> {
                 }
                 Err(status) => status.code,
             };
-            // Somebody else wrote, or made it anew: look again. There is no right to get, and none is needed.
+            // Somebody else wrote, or made it anew: look again, and be faster than they are this time. There is no right
+            // to get, and none is needed.
             let alone = ListParams::default().fields(&format!("metadata.name={}", due.name));
             match self.due(api, alone).await?.pop() {
                 Some(again) if again != due => due = again,

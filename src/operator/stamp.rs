@@ -156,15 +156,28 @@ pub struct Stamp {
     pub global: bool,
     /// Keys are removed when the reference is gone.
     pub delete: bool,
+    /// How often the reference has given it other content: the status says the same, or was not written.
+    pub revision: i64,
+    /// The revision that workloads were, or are, to be restarted for; 0: none.
+    pub restart: i64,
+}
+
+impl Stamp {
+    /// A short form of [`Self::target`], to tell one content from another.
+    pub fn content(&self) -> Option<u64> {
+        u64::from_str_radix(self.target.get(..16)?, 16).ok()
+    }
 }
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key_id, target, uid, generation, fields, sources, values, org, global, delete } = self;
+        let Self { key_id, target, uid, generation, fields, sources, values, org, global, delete, revision, restart } =
+            self;
         let org = org.as_deref().unwrap_or("-");
         let scopes = if *global { "Global" } else { "Own" };
         let policy = if *delete { "Delete" } else { "Retain" };
-        write!(f, "{key_id}:{target}:{uid}:{generation}:{fields}:{sources}:{values}:{org}:{scopes}:{policy}")
+        write!(f, "{key_id}:{target}:{uid}:{generation}:{fields}:{sources}:{values}:{org}:{scopes}:{policy}")?;
+        write!(f, ":{revision}:{restart}")
     }
 }
 
@@ -173,8 +186,15 @@ impl FromStr for Stamp {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let parts: Vec<&str> = text.split(':').collect();
-        let [key_id, target, uid, generation, fields, sources, values, org, scopes, policy] = parts[..] else {
+        let (stamp, counts) = parts.split_at_checked(10).ok_or(())?;
+        let [key_id, target, uid, generation, fields, sources, values, org, scopes, policy] = *stamp else {
             return Err(());
+        };
+        let (revision, restart) = match *counts {
+            [revision, restart] => (revision, restart),
+            // Of a version that did not count.
+            [] => ("0", "0"),
+            _ => return Err(()),
         };
         Ok(Self {
             key_id: key_id.into(),
@@ -182,11 +202,13 @@ impl FromStr for Stamp {
             uid: uid.into(),
             generation: generation.parse().map_err(|_| ())?,
             fields: fields.into(),
-            sources: (*sources).into(),
+            sources: sources.into(),
             values: values.into(),
             org: (org != "-").then(|| org.to_owned()),
             global: scopes == "Global",
             delete: policy == "Delete",
+            revision: revision.parse().map_err(|_| ())?,
+            restart: restart.parse().map_err(|_| ())?,
         })
     }
 }
@@ -254,8 +276,12 @@ mod tests {
             org: None,
             global: true,
             delete: true,
+            revision: 3,
+            restart: 2,
         };
-        assert_eq!(stamp.to_string().parse(), Ok(stamp));
+        assert_eq!(stamp.to_string().parse(), Ok(stamp.clone()));
+        let uncounted = stamp.to_string().strip_suffix(":3:2").unwrap().parse();
+        assert_eq!(uncounted, Ok(Stamp { revision: 0, restart: 0, ..stamp }));
         assert_eq!("x:y".parse::<Stamp>(), Err(()));
         assert!(annotation(&"n".repeat(253)).len() < 100);
     }

@@ -116,6 +116,8 @@ impl TargetMeta {
             org,
             global: true,
             delete: spec.deletion_policy() == DeletionPolicy::Delete,
+            revision: status.target.as_ref().and_then(|t| t.revision).unwrap_or_default(),
+            restart: status.target.as_ref().and_then(|t| t.restarted).unwrap_or_default(),
         };
         Some(Self {
             uid,

@@ -12,7 +12,7 @@ use super::{
     worker::Sync,
 };
 use crate::{
-    api::{Reason, condition_types::SYNCED},
+    api::{Reason, Restart, SecretReferenceSpec, TargetStatus, condition_types::SYNCED},
     naming::StoreKey,
     refresh::State,
     resolve::{Problem, Read},
@@ -65,10 +65,13 @@ impl Sync<'_> {
         }
     }
 
-    pub(super) fn restart(&self, mark: String) {
+    /// Workloads are restarted for what a target holds by this stamp; then the status says so. A process that ends
+    /// before that leaves a status that lacks behind the stamp, and whoever leads next goes on.
+    pub(super) fn restart(&self, stamp: &Stamp) {
         let (writer, events) = (self.context.writer.clone(), self.events.clone());
         let reference = self.job.reference.clone();
-        let order = rollout::Order::new(&reference.key.namespace, &reference.target, mark);
+        let order = rollout::Order::new(&reference.key.namespace, &reference.target, stamp.values.clone());
+        let revision = stamp.restart;
         let carried_out = async move {
             let tell = |result: Result<&[String], &rollout::RestartError>| match result {
                 Ok(restarted) => {
@@ -78,10 +81,21 @@ impl Sync<'_> {
                 }
                 Err(error) => events.warning(about(&reference), "RestartFailed", error.to_string()),
             };
-            rollout::carry_out(&writer, order, tell).await;
+            if rollout::carry_out(&writer, order, tell).await
+                && let Err(error) = writer.write_restarted(&reference, revision).await
+            {
+                // The next leader looks at the workloads once more, and finds them marked.
+                tracing::warn!(%error, "status not written");
+            }
         };
         tokio::spawn(carried_out.in_current_span());
     }
+}
+
+/// Workloads have still to be restarted for what the target holds.
+pub(super) fn owes_restart(stamp: &Stamp, spec: &SecretReferenceSpec, told: Option<&TargetStatus>) -> bool {
+    let restarted = told.and_then(|t| t.restarted).unwrap_or_default();
+    spec.restart() == Restart::Annotated && stamp.restart != 0 && stamp.restart != restarted
 }
 
 /// Two marks of one reference, bound as before, under one key.

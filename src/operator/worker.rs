@@ -12,7 +12,7 @@ use tracing::{Instrument, field::Empty};
 
 use super::{
     apply::{ApiError, Writer},
-    conclude::{Attempt, Health, conclude, find, follow_store, until_stale},
+    conclude::{Attempt, Health, InPlace, conclude, find, follow_store, until_stale},
     engine::Cause,
     events::Events,
     keeper::Era,
@@ -21,7 +21,7 @@ use super::{
     reading,
     stamp::Fingerprints,
     target::TargetMeta,
-    telling::about,
+    telling::{about, owes_restart},
     tenancy,
 };
 use crate::{
@@ -364,7 +364,15 @@ impl Sync<'_> {
             Action::InSync(r) => {
                 resolved = r;
                 let uid = self.job.target.as_ref().map(|t| t.uid.clone()).unwrap_or_default();
-                attempt.target = Some((uid, resolved.data.len()));
+                let stamp = self.job.target.as_ref().and_then(|t| t.stamp(&reference.key.name));
+                let revision = stamp.map_or(0, |s| s.revision);
+                let told = self.old.target.as_ref();
+                // Whoever wrote it had no time to say so.
+                attempt.changed = told.and_then(|t| t.revision).is_some_and(|told| told != revision);
+                if let Some(stamp) = stamp.filter(|s| owes_restart(s, self.spec, told)) {
+                    self.restart(stamp);
+                }
+                attempt.target = Some(InPlace { uid, keys: resolved.data.len(), revision });
                 attempt.entries = &resolved.entries;
             }
             Action::Write(mut write) => match writer.write(reference, &write).await {
@@ -373,9 +381,10 @@ impl Sync<'_> {
                     write.restart &= written.changed;
                     self.tell(&write, written.created);
                     if write.restart {
-                        self.restart(write.stamp.values.clone());
+                        self.restart(&write.stamp);
                     }
-                    attempt.target = Some((written.meta.uid.clone(), write.resolved.data.len()));
+                    let (uid, keys) = (written.meta.uid.clone(), write.resolved.data.len());
+                    attempt.target = Some(InPlace { uid, keys, revision: write.stamp.revision });
                     attempt.changed = written.created || write.changes_values;
                     outcome.target = Some(Some(written.meta));
                     resolved = write.resolved;

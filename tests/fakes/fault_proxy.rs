@@ -33,6 +33,8 @@ pub enum Fault {
     Unavailable,
     /// Answers end in the middle.
     CutShort,
+    /// Answers begin, and nothing follows.
+    Hangs,
     /// Answers go on for ever.
     Endless,
     /// Every request is redirected here.
@@ -116,6 +118,15 @@ impl FaultProxy {
         panic!("the proxy's port is taken");
     }
 
+    /// The certificate is replaced, and its CA too, which is answered; open connections end.
+    pub async fn rotate(&self) -> String {
+        let (ca, certificate, key) = certificate();
+        self.tls.reload_from_pem(certificate.into_bytes(), key.into_bytes()).await.unwrap();
+        self.fault(Some(Fault::Down)).await;
+        self.fault(None).await;
+        ca
+    }
+
     /// Method and path with query of everything that was asked for so far.
     pub fn requests(&self) -> Vec<String> {
         lock(&self.way.requests).clone()
@@ -176,7 +187,7 @@ async fn pass(State(way): State<Arc<Way>>, request: Request) -> Response {
         Some(Fault::Down | Fault::Throttled(_) | Fault::Unavailable) => {
             return respond(502).body("this fault has to be put in the words of the store".into()).unwrap();
         }
-        Some(Fault::CutShort | Fault::Clock(_)) | None => {}
+        Some(Fault::CutShort | Fault::Hangs | Fault::Clock(_)) | None => {}
     }
     let body = axum::body::to_bytes(body, 64 << 20).await.unwrap();
     let mut headers = parts.headers;
@@ -196,11 +207,17 @@ async fn pass(State(way): State<Arc<Way>>, request: Request) -> Response {
             all.insert(header::DATE, HeaderValue::from_str(&date).unwrap());
         }
     }
-    if fault == Some(Fault::CutShort) {
+    if matches!(fault, Some(Fault::CutShort | Fault::Hangs)) {
         let whole = answer.bytes().await.unwrap();
         let half = whole.slice(..whole.len() / 2);
-        let broken = std::io::Error::other("cut short");
-        let body = Body::from_stream(stream::iter([Ok(half), Err(broken)]));
+        let hangs = fault == Some(Fault::Hangs);
+        let end = stream::once(async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            Err(std::io::Error::other("cut short"))
+        });
+        let body = Body::from_stream(stream::iter([Ok(half)]).chain(end));
         return response.header(header::CONTENT_LENGTH, whole.len()).body(body).unwrap();
     }
     let body = answer.bytes_stream().map(|chunk| chunk.map_err(std::io::Error::other));

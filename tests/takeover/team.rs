@@ -203,11 +203,11 @@ impl Snapshot {
         }
     }
 
-    /// Of a process that was killed some restarts and Events may be missing; none happened twice.
+    /// Of a process that was killed some Events may be missing, and no restart; none happened twice.
     #[track_caller]
     pub fn none_happened_twice(&self, after: &Self) {
         for (workload, generation) in &self.generations {
-            assert!(after.generations[workload] <= generation + 1, "restarts of {workload}");
+            assert_eq!(after.generations[workload], generation + 1, "restarts of {workload}");
         }
         for (event, count) in &after.events {
             let before = self.events.get(event).copied().unwrap_or_default();

@@ -75,8 +75,12 @@ async fn holder(client: Client, pods: &Api<Pod>, namespace: &str) -> Result<Stri
     let leases: Api<Lease> = Api::namespaced(client, namespace);
     let lease = leases.get_opt(LEASE).await.map_err(|error| refused("get on leases", namespace, &error))?;
     if let Some(lease) = lease {
-        let holder = lease.spec.and_then(|spec| spec.holder_identity).filter(|holder| !holder.is_empty());
-        return holder.ok_or_else(|| format!("nobody leads in {namespace}: look at the operator's pods"));
+        let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
+        // Behind the pod's name stands what tells one start of it from another.
+        let pod = holder.split('_').next().filter(|pod| !pod.is_empty());
+        return pod
+            .map(str::to_owned)
+            .ok_or_else(|| format!("nobody leads in {namespace}: look at the operator's pods"));
     }
     let ours = ListParams::default().labels("app.kubernetes.io/name=secretref");
     let found = pods.list(&ours).await.map_err(|error| refused("list on pods", namespace, &error))?;

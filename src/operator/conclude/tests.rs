@@ -64,6 +64,10 @@ fn after(seconds: i64) -> Timestamp {
     Timestamp::from_second(start().as_second() + seconds).unwrap()
 }
 
+fn in_place(keys: usize) -> InPlace {
+    InPlace { uid: "secret-uid".to_owned(), keys, revision: 1 }
+}
+
 fn health(ready: Option<bool>) -> Health {
     match ready {
         None => Health::default(),
@@ -78,7 +82,7 @@ fn conclude_one(world: &World, a: &Attempted, now: Timestamp) -> SecretReference
     let problem = a.problem.map(|reason| Problem::new(reason, format!("{reason}: mend it")));
     let attempt = Attempt {
         problem: problem.as_ref(),
-        target: problem.is_none().then(|| ("secret-uid".to_owned(), 1)),
+        target: problem.is_none().then(|| in_place(1)),
         entries: &[],
         changed: a.changed,
         org: Some("acme".into()),
@@ -157,7 +161,7 @@ proptest! {
         let status = world.seen(|o| match &action {
             Action::Leave(p) | Action::Revoke(p) => conclude(o, &Attempt { problem: Some(p), ..nothing }, &store, start()),
             Action::Write(w) => {
-                let target = Some(("secret-uid".to_owned(), w.desired.data.len()));
+                let target = Some(in_place(w.desired.data.len()));
                 let done = Attempt { target, entries: &w.resolved.entries, changed: true, in_place: true, ..nothing };
                 conclude(o, &done, &store, start())
             }
@@ -281,7 +285,7 @@ fn at_most_64_entries_are_listed_and_the_rest_is_counted() {
         version: None,
     };
     let entries: Vec<Entry> = (0..70).rev().map(entry).collect();
-    let target = Some(("u".to_owned(), 70));
+    let target = Some(in_place(70));
     let attempt = Attempt { problem: None, target, entries: &entries, changed: true, org: None, in_place: true };
     let status = world.seen(|o| conclude(o, &attempt, &health(Some(true)), start()));
     assert_eq!((status.entries.len(), status.entries_total, status.entries[0].key.as_str()), (64, Some(70), "K000"));

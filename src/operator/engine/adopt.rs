@@ -3,7 +3,10 @@
 
 use super::{Engine, Standing, notified::poll_interval};
 use crate::{
-    operator::{conclude::find, model::ObjectKey, queue::Class, stamp::Sources, target::Ownership, tenancy},
+    operator::{
+        conclude::find, model::ObjectKey, queue::Class, stamp::Sources, target::Ownership, telling::owes_restart,
+        tenancy,
+    },
     refresh::{State, pushed_state},
     resolve::{Answer, Answers, Read, reads},
 };
@@ -20,8 +23,10 @@ impl Engine {
         match self.adoptable(key) {
             Some(sources) => {
                 self.subscribe_adopted(key, &sources);
+                let content = self.content(key);
                 if let Some(tracked) = self.references.get_mut(key) {
                     tracked.standing = Standing::Adopted(sources);
+                    tracked.content = content;
                 }
                 // What the store has told already is told no second time: a change that nobody wrote would be lost.
                 if self.table.sources(key).iter().any(|(_, state)| state.is_some()) {
@@ -44,6 +49,10 @@ impl Engine {
         let handled = status.last_handled_sync_now.as_deref() == model.sync_now.as_deref();
         let meta = self.targets.get(&ObjectKey { namespace: key.namespace.clone(), name: model.target.clone() })?;
         let stamp = meta.stamp(&key.name)?;
+        // Who wrote it last was ended before it said so, or before workloads were restarted.
+        let told = status.target.as_ref();
+        let unfinished =
+            told.and_then(|t| t.revision).unwrap_or_default() != stamp.revision || owes_restart(stamp, &spec, told);
         let policy = spec.creation_policy();
         let store = self.stores.get(&model.store).filter(|s| s.blocked.is_none() && !s.changed)?;
         if store.object.status.observed_generation != Some(store.object.generation) {
@@ -59,7 +68,8 @@ impl Engine {
             && stamp.global == tenant.global
             && meta.ownership(model, policy) == Ownership::Ours
             && !meta.has_drifted(model, policy);
-        (current && ready && healthy && handled && ours && !spec.is_suspended()).then(|| stamp.sources.clone())
+        (current && ready && healthy && handled && ours && !unfinished && !spec.is_suspended())
+            .then(|| stamp.sources.clone())
     }
 
     /// Subscribes to what the target was made from, as far as fingerprints tell; names that were found by a prefix

@@ -18,8 +18,12 @@ use crate::{
     resolve::Problem,
 };
 
-/// Status patches that follow a store's health: at most so many a second, and behind target writes.
+/// Status patches that follow a store's health: at most so many a second.
 const FOLLOWS_PER_SECOND: u32 = 200;
+
+/// And so many while targets are written. Some: a store that hangs may keep its workers busy for as long as it is down, and
+/// other stores' references have to hear of theirs.
+const FOLLOWS_BESIDE_WORK: u32 = 20;
 
 /// How often metrics that count all references are brought up to date.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
@@ -43,8 +47,8 @@ impl Engine {
         if let Some(look) = self.next_look() {
             at = at.min(look);
         }
-        if !self.follows.is_empty() && self.workers.taken() == 0 {
-            at = at.min(self.last_follow + Duration::from_secs(1) / FOLLOWS_PER_SECOND);
+        if !self.follows.is_empty() {
+            at = at.min(self.last_follow + self.between_follows());
         }
         at
     }
@@ -208,9 +212,7 @@ impl Engine {
     }
 
     fn start_follows(&mut self) {
-        let room =
-            |e: &Self| e.queue_is_idle() && e.last_follow.elapsed() >= Duration::from_secs(1) / FOLLOWS_PER_SECOND;
-        while !self.follows.is_empty() && room(self) {
+        while !self.follows.is_empty() && self.last_follow.elapsed() >= self.between_follows() {
             let Some(key) = self.follows.pop_front() else { return };
             if let Some(tracked) = self.references.get_mut(&key) {
                 tracked.follows = false;
@@ -233,8 +235,9 @@ impl Engine {
         }
     }
 
-    fn queue_is_idle(&self) -> bool {
-        self.workers.taken() < WORKERS / 2
+    fn between_follows(&self) -> Duration {
+        let idle = self.workers.taken() < WORKERS / 2;
+        Duration::from_secs(1) / if idle { FOLLOWS_PER_SECOND } else { FOLLOWS_BESIDE_WORK }
     }
 
     fn report(&mut self) {

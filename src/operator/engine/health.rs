@@ -96,7 +96,8 @@ impl Engine {
             state.health = Health { ready: Some(false), reason: blocked.reason, message: blocked.message.clone() };
             state.failed_probes = state.failed_probes.max(2);
         }
-        let first = state.mirror.ready.is_none();
+        // Where the first probe failed, references were looked at without knowing, and say so.
+        let first = state.mirror.ready.is_none() && !state.settled;
         let recovered = state.health.ready == Some(true) && state.mirror.ready == Some(false);
         let mirror = mirrored(name, &state.health);
         let flips = state.must_flip(&mirror);

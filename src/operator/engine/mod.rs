@@ -156,6 +156,8 @@ struct Tracked {
     behind: bool,
     /// It is in line for a patch that follows its store.
     follows: bool,
+    /// Which content its target has, as far as this leader knows: any other was written by one that no longer leads.
+    content: Option<u64>,
     /// The sync that is under way; it ends with its reference.
     task: Option<AbortHandle>,
     failures: u32,
@@ -330,6 +332,7 @@ impl Engine {
         }
         for tracked in self.references.values_mut() {
             tracked.standing = Standing::Unknown;
+            tracked.content = None;
             tracked.again = None;
             tracked.wake = None;
             tracked.follows = false;

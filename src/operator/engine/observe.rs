@@ -8,7 +8,7 @@ use crate::{
     operator::{
         model::{ObjectKey, Reference},
         queue::Class,
-        stamp::{STAMP_PREFIX, slug},
+        stamp::{STAMP_PREFIX, Stamp, slug},
         target::{TargetMeta, manager},
         watch::Seen,
     },
@@ -185,6 +185,13 @@ impl Engine {
         }
     }
 
+    /// Which content the target of a reference has.
+    pub(super) fn content(&self, key: &ObjectKey) -> Option<u64> {
+        let target = self.references.get(key)?.model.target.clone();
+        let meta = self.targets.get(&ObjectKey { namespace: key.namespace.clone(), name: target })?;
+        meta.stamp(&key.name)?.content()
+    }
+
     pub(super) fn repair_if_drifted(&mut self, key: &ObjectKey) {
         let Some(tracked) = self.references.get_mut(key) else { return };
         let settled = matches!(tracked.standing, Standing::Synced | Standing::Adopted(_));
@@ -197,7 +204,12 @@ impl Engine {
             return;
         }
         let meta = self.targets.get(&target);
-        if !meta.is_none_or(|m| m.has_drifted(&tracked.model, spec.creation_policy())) {
+        // A write that was on its way for too long, from a replica that led before: it looks like one of ours.
+        let late = |m: &TargetMeta| {
+            let content = m.stamp(&key.name).and_then(Stamp::content);
+            tracked.content.is_some() && content != tracked.content
+        };
+        if !meta.is_none_or(|m| m.has_drifted(&tracked.model, spec.creation_policy()) || late(m)) {
             return;
         }
         let owns = spec.creation_policy() != CreationPolicy::Merge && spec.deletion_policy() == DeletionPolicy::Delete;
@@ -235,6 +247,7 @@ impl Tracked {
             cause: None,
             repair: false,
             follows: false,
+            content: None,
             task: None,
             failures: 0,
             repairs: 0,

@@ -58,6 +58,15 @@ impl Engine {
             Some(problem) => Standing::Failing(problem.reason),
         };
         let again = tracked.again.take();
+        let content = match &outcome.target {
+            Some(meta) => meta.as_ref().and_then(|m| m.stamp(&key.name)?.content()),
+            None => self.content(&key),
+        };
+        if let Some(tracked) =
+            self.references.get_mut(&key).filter(|_| outcome.target.is_some() || outcome.problem.is_none())
+        {
+            tracked.content = content;
+        }
         self.subscribe(&key, &outcome);
         self.retry(&key, &outcome);
         self.put_again_later(&key, matches!(outcome.target, Some(Some(_))));

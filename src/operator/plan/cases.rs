@@ -67,6 +67,26 @@ fn a_restart_needs_values_that_workloads_saw_change() {
     assert!(!restarts(&never));
 }
 
+/// What a process that is killed leaves undone is found by comparing these numbers with the status.
+#[test]
+fn a_revision_is_counted_for_other_content_and_a_restart_stays_owed() {
+    let mut world = World::new(&format!("rollout: {{ restart: Annotated }}\n{SPEC}")).with("acme--db", "hush-1");
+    let counts = |world: &World| match world.attempt() {
+        Action::Write(write) => (write.stamp.revision, write.stamp.restart),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(counts(&world), (1, 0), "nobody has seen it yet");
+    in_place(&mut world);
+    world.store.clear();
+    let mut world = world.with("acme--db", "hush-2");
+    assert_eq!(counts(&world), (2, 2));
+    in_place(&mut world);
+    let relabelled = World { generation: 2, ..world.clone() };
+    assert_eq!(counts(&relabelled), (3, 2), "the same values: no other restart, and that one is not forgotten");
+    world.target = None;
+    assert_eq!(counts(&world), (1, 0), "made anew");
+}
+
 #[test]
 fn falling_back_waits_for_a_second_look() {
     let mut world = World::new(SPEC).with("acme--db", "hush-1").with("GLOBAL--db", "hush-2");

@@ -1,0 +1,127 @@
+//! The store goes, with two thousand references on as many keys, and comes back.
+
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use crate::{
+    fault_proxy::Fault,
+    harness::{condition, plant, reason, wait_until},
+    scene::{LONG, Scene, leads},
+};
+
+const REFERENCES: usize = 2_000;
+/// What the store may be asked for: a second, and at once after a rest.
+const RATE: f64 = 150.0;
+const BURST: f64 = 200.0;
+/// Requests that are under way at once, by default.
+const UNDER_WAY: f64 = 16.0;
+/// How long the store stays away once all references say so.
+const OUTAGE: Duration = Duration::from_secs(30);
+/// What is promised of a store that is back.
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_references_get_over_an_outage() {
+    let limits = json!({ "requestsPerSecond": RATE, "burst": BURST as i64, "minRefreshInterval": "20s" });
+    let scene = Scene::alone(limits).await;
+    let value = plant("many");
+    let value_of = |n: usize| format!("{value}-{n}");
+    stream::iter(0..REFERENCES)
+        .for_each_concurrent(8, async |n| {
+            scene.bao.put(&format!("acme--many-{n}"), json!({ "value": value_of(n) })).await;
+        })
+        .await;
+    let operator = scene.straight().await;
+    leads(&operator).await;
+    stream::iter(0..REFERENCES)
+        .for_each_concurrent(8, async |n| {
+            let mut spec = Scene::spec(&format!("many-{n}"));
+            spec["refreshInterval"] = json!("20s");
+            scene.acme.reference(&format!("many-{n}"), &spec).await;
+        })
+        .await;
+    all(&scene, "Synced", LONG).await;
+    let before = secrets(&scene).await;
+    assert_eq!(before.len(), REFERENCES);
+
+    scene.way.fault(Some(Fault::Down)).await;
+    all(&scene, "StoreUnavailable", LONG * 2).await;
+    // More than a cycle of all keys would have been due.
+    tokio::time::sleep(OUTAGE).await;
+    assert_eq!(secrets(&scene).await, before, "an outage writes nothing and deletes nothing");
+    let changed = plant("changed");
+    scene.bao.put("acme--many-7", json!({ "value": changed })).await;
+
+    let watched = scene.way.requests().len();
+    let back = Instant::now();
+    scene.way.fault(None).await;
+    let load = async {
+        let mut load = Vec::new();
+        loop {
+            let from = Instant::now();
+            // Probes and the upkeep of the login are no reads.
+            let reads = scene.way.requests()[watched..].iter().filter(|r| r.contains("secret/data/")).count();
+            load.push((from, reads, Instant::now()));
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            if back.elapsed() > MINUTE {
+                return load;
+            }
+        }
+    };
+    let ready = async {
+        all(&scene, "Synced", MINUTE).await;
+        back.elapsed()
+    };
+    let (load, ready) = tokio::join!(load, ready);
+    println!(
+        "all {REFERENCES} are in sync {ready:?} after the store is back; {:?} reads in a minute",
+        load.last().map(|l| l.1)
+    );
+    for (i, (from, before, _)) in load.iter().enumerate() {
+        for (_, after, until) in &load[i..] {
+            let (asked, window) = ((after - before) as f64, (*until - *from).as_secs_f64());
+            // What was sent before may arrive within.
+            let most = BURST + RATE * window + UNDER_WAY;
+            assert!(asked <= most, "{asked} reads in {window} s, and {most} are allowed");
+        }
+    }
+    scene.holds("many-7", &changed).await;
+    let after = secrets(&scene).await;
+    let written = before.iter().filter(|secret| !after.contains(*secret)).count();
+    assert_eq!((after.len(), written), (REFERENCES, 1), "only what changed is written");
+    scene.done(&[&operator]).await;
+}
+
+/// Waits until the last attempt of all references ended so.
+async fn all(scene: &Scene, expected: &str, deadline: Duration) {
+    wait_until(&format!("all are {expected}"), deadline, || async {
+        let references = scene.cluster.list("SecretReference", Some(&scene.acme.name)).await;
+        let so = |r: &&Value| {
+            let ready = condition(r, "Ready")["status"] == "True";
+            reason(r) == expected && ready
+        };
+        let count = references.iter().filter(so).count();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        if count == REFERENCES {
+            return Ok(());
+        }
+        let mut others = std::collections::BTreeMap::<String, usize>::new();
+        for other in references.iter().filter(|r| !so(r)) {
+            let healthy = condition(other, "StoreHealthy");
+            let what = format!("{}, store {} {}", reason(other), healthy["status"], healthy["message"]);
+            *others.entry(what).or_default() += 1;
+        }
+        let store = scene.acme.get("SecretStore", "store").await.unwrap_or_default();
+        Err(format!("{count} of {} are; {others:?}; the store: {}", references.len(), store["status"]))
+    })
+    .await;
+}
+
+/// Name, uid and resourceVersion of every target.
+async fn secrets(scene: &Scene) -> std::collections::BTreeSet<String> {
+    let all = scene.cluster.list("Secret", Some(&scene.acme.name)).await;
+    let ours = all.iter().map(|s| &s["metadata"]).filter(|m| m["labels"]["secretref.dev/managed"] == "true");
+    ours.map(|m| format!("{} {} {}", m["name"], m["uid"], m["resourceVersion"])).collect()
+}
