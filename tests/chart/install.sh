@@ -215,7 +215,7 @@ if [ -n "${SECRETREF_IMAGE:-}" ]; then
   cargo build --locked --quiet
   explain() { KUBECONFIG=$1 "${CARGO_TARGET_DIR:-target}/debug/secretref" explain --operator-namespace "$NS" "$TENANT/app" 2>&1 || true; }
   told=$(explain "$KUBECONFIG")
-  for part in "acme--db-password " "Found (checked " "next check in "; do
+  for part in "acme--db-password " "Found (checked " "next check when it is told to"; do
     if grep -qF "$part" <<< "$told"; then pass; else fail "explain: no '$part' in: $told"; fi
   done
   is "explain says all" "$(grep -c "was not asked" <<< "$told")" 0

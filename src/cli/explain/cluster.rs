@@ -151,7 +151,9 @@ fn times(candidate: &Candidate, now: Timestamp) -> String {
     match candidate.next_check {
         Some(next) => parts.push(format!("next check in {} s", next.duration_since(now).as_secs())),
         None if candidate.answer == "Pinned" => parts.push("a pinned version is read once".to_owned()),
-        None => {}
+        None if candidate.answer == "NotAsked" => {}
+        // Its store tells changes by itself, or spec.refreshInterval is 0s.
+        None => parts.push("next check when it is told to".to_owned()),
     }
     if let Some(seconds) = candidate.cached_for_seconds {
         parts.push(format!("in the cache for {seconds} s"));
