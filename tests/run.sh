@@ -7,6 +7,7 @@
 #   BAO_ADDR, BAO_CACERT, BAO_TOKEN                 OpenBao; pods reach it at the same address
 #   SECRETREF_IMAGE                                 the operator's image, which the node has
 #   SECRETREF_CLUSTER, SECRETREF_BAO                their state directories, for tests/cluster/* and for the audit log
+#   SECRETREF_FAKETIME                              a library that turns the clock of one process
 #   SECRETREF_SUITE                                 where the suite of all stores leaves what it found
 set -euo pipefail
 cd "$(dirname "$0")/.."; . tests/tools/common.sh
@@ -16,6 +17,9 @@ export SECRETREF_CLUSTER=$CACHE/test/cluster SECRETREF_BAO=$CACHE/test/bao
 down() { tests/openbao/down.sh "$SECRETREF_BAO"; tests/cluster/down.sh "$SECRETREF_CLUSTER"; }
 trap down EXIT; trap 'exit 130' INT TERM HUP
 down    # what a run that was killed has left
+
+SECRETREF_FAKETIME=/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketimeMT.so.1; export SECRETREF_FAKETIME
+need "$SECRETREF_FAKETIME:libfaketime"
 
 say "compiling the tests"
 cargo test --locked --no-run "$@"

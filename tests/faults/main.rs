@@ -12,6 +12,7 @@ mod harness;
 
 mod api_server;
 mod leaders;
+mod machine;
 mod outage;
 mod process;
 mod rows;

@@ -98,7 +98,8 @@ impl Scene {
         args
     }
 
-    async fn start(&self, variables: &[(&str, &str)]) -> Operator {
+    /// One with these variables in its environment, without a proxy unless they name it.
+    pub async fn start(&self, variables: &[(&str, &str)]) -> Operator {
         let args = self.args();
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         Operator::start_with(&self.own.name, &args, variables).await
@@ -117,6 +118,13 @@ impl Scene {
     /// One that reaches it without a proxy.
     pub async fn straight(&self) -> Operator {
         self.start(&[]).await
+    }
+
+    /// One whose output goes where there is no room.
+    pub async fn on_a_full_disk(&self) -> Operator {
+        let args = self.args();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        Operator::start_on_a_full_disk(&self.own.name, &args).await
     }
 
     /// A reference to one name, read every second; workloads are restarted.

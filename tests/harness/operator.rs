@@ -20,6 +20,8 @@ pub struct Operator {
     args: Vec<String>,
     variables: Vec<(String, String)>,
     output: PathBuf,
+    /// Its output goes where there is no room.
+    full: bool,
     process: Mutex<Option<Process>>,
 }
 
@@ -37,6 +39,15 @@ impl Operator {
 
     /// With these variables in its environment, too.
     pub async fn start_with(namespace: &str, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::begin(namespace, args, variables, false).await
+    }
+
+    /// What it writes to its standard output and error is refused, as on a full disk.
+    pub async fn start_on_a_full_disk(namespace: &str, args: &[&str]) -> Self {
+        Self::begin(namespace, args, &[], true).await
+    }
+
+    async fn begin(namespace: &str, args: &[&str], variables: &[(&str, &str)], full: bool) -> Self {
         let operator = Self {
             namespace: namespace.to_owned(),
             health_addr: free_address(),
@@ -44,6 +55,7 @@ impl Operator {
             args: args.iter().map(|a| (*a).to_owned()).collect(),
             variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             output: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("operator-{}", unique())),
+            full,
             process: Mutex::new(None),
         };
         operator.spawn();
@@ -74,7 +86,8 @@ impl Operator {
     }
 
     fn append(&self, what: &str) -> File {
-        OpenOptions::new().create(true).append(true).open(self.output.with_extension(what)).unwrap()
+        let path = if self.full { PathBuf::from("/dev/full") } else { self.output.with_extension(what) };
+        OpenOptions::new().create(true).append(true).open(path).unwrap()
     }
 
     /// Waits until `/readyz` says so.
