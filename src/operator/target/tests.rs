@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 //! Drift and ownership, seen in what a real API server 1.35 records.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
 use super::*;
 use crate::operator::plan::{
     Action, Write,
