@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api_proxy::{Asked, Does},
+    fault_proxy::Fault,
     harness::{Operator, unique, wait_until},
     scene::{Kept, LONG, Scene, leads},
     second::SecondApiServer,
@@ -125,6 +126,32 @@ async fn it_refuses_every_write_for_a_while() {
     scene.holds("app", &value).await;
     scene.finished("app").await;
     assert_eq!(scene.generation("app").await, generation + 1, "one restart for one change");
+    scene.done(&[&operator]).await;
+}
+
+/// The store goes down meanwhile, and no reference can be told: they are when the lead is back.
+#[tokio::test]
+async fn the_store_goes_down_while_it_refuses_every_write() {
+    let (scene, operator) = stage().await;
+    let kept = Kept::of(&scene.acme, "app").await;
+    let statuses = scene.api.on(usize::MAX, Does::Refuse(503, Some(1)), |asked| asked.patches("/status"));
+    scene.way.fault(Some(Fault::Down)).await;
+    // Its probes have failed often enough for references to be told, and that is refused.
+    wait_until("references were to be told", LONG, || async {
+        let told = scene.api.asked().iter().filter(|a| a.patches("/secretreferences/app/status")).count();
+        if statuses.hits() > 0 && told > 0 { Ok(()) } else { Err(format!("{told}")) }
+    })
+    .await;
+    scene.api.on(usize::MAX, Does::Refuse(503, Some(1)), |asked| asked.method != reqwest::Method::GET);
+    wait_until("it leads no longer", LONG, || async {
+        if operator.metric("secretref_leader", &[]).await < 0.5 { Ok(()) } else { Err("it does".to_owned()) }
+    })
+    .await;
+    scene.api.pass();
+    scene.fails("app", "StoreUnavailable").await;
+    kept.check().await;
+    scene.way.fault(None).await;
+    scene.finished("app").await;
     scene.done(&[&operator]).await;
 }
 

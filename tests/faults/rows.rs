@@ -85,6 +85,8 @@ API_SERVER:
         => "api_server.rs::it_breaks_down_over_a_write";
     "Every write is refused, of the Lease and of statuses too", "", "Secret, workload; the API server is not asked more for it", "leads again, and one write and one restart for what changed"
         => "api_server.rs::it_refuses_every_write_for_a_while";
+    "Every write is refused, and the store goes down meanwhile", "StoreUnavailable", "Secret", "references are told of their store when the operator leads again"
+        => "api_server.rs::the_store_goes_down_while_it_refuses_every_write";
     "A write is carried out, and its answer never comes", "", "one restart for one change", "it is written once more, with the same content"
         => "api_server.rs::the_answer_to_a_write_is_lost" "src/operator/apply/tests.rs::a_write_ends_before_another_replica_may_lead";
     "Watches end and are too old to go on (410 Gone)", "", "targets", "a new list finds what was deleted and made meanwhile"

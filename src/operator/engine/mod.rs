@@ -415,6 +415,9 @@ impl StoreState {
             keeper.abort();
         }
         self.layers = None;
+        // Who leads next looks for itself, and tells all references again: not all may have heard of it.
+        (self.health, self.mirror) = (Health::default(), Health::default());
+        (self.failed_probes, self.last_down) = (0, None);
         self.settled = false;
         self.polling = 0;
         self.surveying = false;
