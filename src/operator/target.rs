@@ -413,5 +413,8 @@ fn names(fields: &Value, path: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
+#[path = "target/fuzz.rs"]
+mod fuzz;
+#[cfg(test)]
 #[path = "target/tests.rs"]
 mod tests;
