@@ -86,7 +86,7 @@ fn scan(folder: &Path) {
     };
     ours();
     let (ours, grep) = (median(ours), median(grep));
-    let size = FILES * FILE >> 20;
+    let size = (FILES * FILE) >> 20;
     let rate = size as f64 / ours.as_secs_f64();
     println!("scan: {size} MiB in {FILES} files for {SECRETS} secrets in all forms: {ours:.1?} ({rate:.0} MiB/s)");
     let ratio = grep.as_secs_f64() / ours.as_secs_f64();

@@ -10,6 +10,13 @@ const SEEDS: [&str; 5] = ["120", "0", "Sun, 22 Nov 2026 12:00:00 GMT", "Fri, 31 
 
 static OURS: LazyLock<Http> = LazyLock::new(|| Http::new("http://bao.example.com/base", None).unwrap());
 
+#[test]
+fn a_line_break_does_not_hide_the_way_up() {
+    for segment in ["\r\n..", ".\t.", "..", "."] {
+        assert_eq!(OURS.url(["v1", segment]).unwrap_err().failure, Failure::Misconfigured, "{segment:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_server_is_left_alone_for_ever(text in mutants::bytes(SEEDS)) {
