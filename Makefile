@@ -1,6 +1,6 @@
 # The commands of this project. Each is a script, which says what it does.
 
-.PHONY: build image test lint bench crds demo demo-down clean help
+.PHONY: build image test lint fuzz bench crds demo demo-down clean help
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\): *[^#]*## /\1\t/p' Makefile | expand -t 12
@@ -20,6 +20,9 @@ lint:            ## what needs no cluster: format, clippy, dependencies, chart
 	cargo clippy --all-targets --locked -- -D warnings
 	@tests/deny.sh
 	@PYTHONPATH="$$(tests/tools/pyyaml.sh)" KUBECONFIG= tests/chart/lint.sh
+
+fuzz:            ## the parsers against broken documents, for long; `make test` does it briefly
+	PROPTEST_CASES=$${PROPTEST_CASES:-200000} cargo test --locked --lib -- fuzz
 
 bench:           ## the figures of the README, on this machine
 	@benches/run.sh

@@ -78,8 +78,8 @@ impl Config {
         let syntax = |error: toml::de::Error| {
             let at = error.span().map_or(0, |span| span.start.min(text.len()));
             let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-            let what = match error.message().split_once("expected ") {
-                // What was found in the place of what was expected could be a value.
+            let what = match error.message().rsplit_once("expected ") {
+                // What was found in the place of what was expected could be a value, and say "expected" itself.
                 Some((_, expected)) => format!("expected {expected}"),
                 None if error.message().starts_with("missing field") => error.message().to_owned(),
                 None => "this is no TOML: correct the line".to_owned(),
@@ -108,5 +108,7 @@ impl Config {
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,8 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod manifest;
+#[cfg(test)]
+mod mutants;
 pub mod naming;
 mod nearest;
 pub mod notify;

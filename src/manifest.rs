@@ -121,5 +121,8 @@ fn judges() -> &'static BTreeMap<&'static str, Judge> {
 }
 
 #[cfg(test)]
+#[path = "manifest/fuzz.rs"]
+mod fuzz;
+#[cfg(test)]
 #[path = "manifest/tests.rs"]
 mod tests;

@@ -248,5 +248,8 @@ fn is_verbatim(text: &str) -> bool {
 }
 
 #[cfg(test)]
+#[path = "naming/fuzz.rs"]
+mod fuzz;
+#[cfg(test)]
 #[path = "naming/tests.rs"]
 mod tests;

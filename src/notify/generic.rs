@@ -33,6 +33,9 @@ pub fn parse(body: &[u8]) -> Result<Vec<Changed>, Malformed> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

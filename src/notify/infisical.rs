@@ -55,6 +55,9 @@ fn below<'a>(root: &str, path: &'a str) -> Option<&'a str> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

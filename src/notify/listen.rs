@@ -297,3 +297,6 @@ pub async fn serve(
 fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -26,6 +26,8 @@ const MOST: usize = 4 * CAPACITY;
 pub const KEPT: Duration = Duration::from_secs(300);
 /// The most text that is read as a ring; a full one has a third of it.
 const MAX_TEXT: usize = 256 * 1024;
+/// No clock says so much: after it a ring could not grow, and nothing new would be heard.
+const FARTHEST: u64 = 1 << 53;
 /// Characters of a key whose prefixes are marked.
 const MARKED: usize = 64;
 const HASH: usize = 12;
@@ -264,7 +266,7 @@ impl About {
 impl Note {
     fn decode(store: &Arc<str>, line: &str) -> Option<Self> {
         let mut words = line.split(' ');
-        let seq = words.next()?.parse().ok()?;
+        let seq = words.next()?.parse().ok().filter(|seq| *seq < FARTHEST)?;
         let about = match words.next()? {
             "*" => About::Whole,
             hash => {
@@ -281,6 +283,9 @@ impl Note {
     }
 }
 
+#[cfg(test)]
+#[path = "ring/fuzz.rs"]
+mod fuzz;
 #[cfg(test)]
 #[path = "ring/tests.rs"]
 mod tests;

@@ -174,5 +174,8 @@ pub fn manager(reference: &str, policy: CreationPolicy) -> String {
 }
 
 #[cfg(test)]
+#[path = "target/fuzz.rs"]
+mod fuzz;
+#[cfg(test)]
 #[path = "target/tests.rs"]
 mod tests;

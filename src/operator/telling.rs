@@ -137,7 +137,7 @@ mod tests {
         let prints = Fingerprints::new(&"k".to_owned().into());
         let [gone, fell, never] = ["acme--gone", "acme--fell", "acme--never"].map(StoreKey::verbatim);
         let read = Read::Key(gone.clone(), None);
-        let mut stamp: Stamp = "k:t:u:1:f:s:v:acme:Global:Retain".parse().unwrap();
+        let mut stamp: Stamp = "k:t:u:1:f:s:v:acme:1:0:Global:Retain".parse().unwrap();
         stamp.sources = prints.sources("u", [(&read, &State::Absent)]);
         let fallbacks = [gone.clone(), fell.clone(), never.clone()];
         let told = fell_back(&prints, &stamp, &fallbacks, |key| *key != never);

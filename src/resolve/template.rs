@@ -238,4 +238,6 @@ impl io::Write for Bounded {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -1,9 +1,16 @@
 //! Bodies that may hold values: wiped when the last that needs them lets go.
 
-use std::io::{self, Write};
+use std::{
+    fmt,
+    io::{self, Write},
+    marker::PhantomData,
+};
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use zeroize::Zeroizing;
 
 use crate::secret::SecretValue;
@@ -63,6 +70,30 @@ pub(super) fn unquote(raw: &str) -> Option<SecretValue> {
     Some(SecretValue::new(std::mem::take(&mut *text)))
 }
 
+/// A JSON object. Serde takes the bare list of a struct's fields for it, too: `[[]]` would be the `{"errors":[]}` of a
+/// server that is certain.
+pub(super) struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
 /// More than any secret, any list of 10,000 names and any error page takes.
 pub(super) const MAX: usize = 4 << 20;
 
@@ -111,6 +142,9 @@ impl Write for Counted {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {

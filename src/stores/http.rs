@@ -17,6 +17,8 @@ use super::{
 
 /// The longest that `limits.timeout` may be.
 const LONGEST: Duration = Duration::from_secs(300);
+/// The longest that a server is left alone.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
 /// The longest that a stream lasts.
 const LIFE: Duration = Duration::from_secs(7 * 86_400);
 
@@ -80,13 +82,17 @@ impl Http {
 
     /// The URL of these path segments, each percent-encoded. A key with a segment that cannot be asked for is refused.
     pub fn url<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Result<Url, StoreError> {
-        let wrong = || StoreError::new(Failure::Misconfigured, "a path with '.' or '..' in it cannot be asked for");
+        let wrong = || {
+            let message = "a path with '.', '..' or control characters in it cannot be asked for";
+            StoreError::new(Failure::Misconfigured, message)
+        };
         let mut url = self.base.clone();
         {
             let mut path = url.path_segments_mut().map_err(|()| wrong())?;
             path.pop_if_empty();
             for segment in segments {
-                if matches!(segment, "." | "..") {
+                // Line breaks and tabs are dropped on the way: what is left of "\n.." leads upwards.
+                if matches!(segment, "." | "..") || segment.contains(char::is_control) {
                     return Err(wrong());
                 }
                 path.push(segment);
@@ -177,7 +183,7 @@ fn retry_after(response: &Response) -> Option<Duration> {
             Duration::try_from(at.duration_since(jiff::Timestamp::now())).unwrap_or_default()
         }
     };
-    Some(wait.min(Duration::from_secs(86_400)))
+    Some(wait.min(LONGEST_WAIT))
 }
 
 /// No answer arrived. The text of the cause names hosts and certificates at most: URLs and bodies are not in it.
@@ -209,3 +215,6 @@ fn no_answer(error: reqwest::Error, what: &impl fmt::Display) -> StoreError {
     };
     StoreError::new(Failure::Unavailable, message)
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -244,7 +244,7 @@ impl Scene {
 /// What a target's stamp counts: content, and the one that workloads are restarted for.
 fn revisions(secret: &Value, name: &str) -> (i64, i64) {
     let stamp = secret["metadata"]["annotations"][format!("stamp.secretref.dev/{name}")].as_str().unwrap_or_default();
-    let mut counts = stamp.rsplit(':').map(|n| n.parse().unwrap_or_default());
+    let mut counts = stamp.rsplit(':').skip(2).map(|n| n.parse().unwrap_or_default());
     let restart = counts.next().unwrap_or_default();
     (counts.next().unwrap_or_default(), restart)
 }

@@ -75,10 +75,19 @@ impl Patterns {
 
     /// The places in one file.
     fn file(&self, path: &Path, places: &mut BTreeSet<Place>) -> std::io::Result<()> {
+        self.pieces(File::open(path)?, PIECE, path, places)
+    }
+
+    fn pieces(
+        &self,
+        mut file: impl Read,
+        piece: usize,
+        path: &Path,
+        places: &mut BTreeSet<Place>,
+    ) -> std::io::Result<()> {
         let Some(automata) = &self.automata else { return Ok(()) };
-        let mut file = File::open(path)?;
         // The end of each piece stays in front of the next one: a value may lie across.
-        let mut buffer = Zeroizing::new(vec![0; self.longest + PIECE]);
+        let mut buffer = Zeroizing::new(vec![0; self.longest + piece]);
         let (mut held, mut line) = (0, 1);
         loop {
             let read = file.read(&mut buffer[held..])?;
@@ -151,6 +160,9 @@ pub(super) fn tree(paths: &[PathBuf], patterns: &Patterns) -> Found {
     });
     found.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {

@@ -133,3 +133,6 @@ fn verdict(reason: &str) -> &'static str {
         _ => "is not valid",
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -150,15 +150,7 @@ impl Candidate {
     }
 
     fn seen(&self, lease: &Lease) -> Seen {
-        let spec = lease.spec.as_ref();
-        match spec.and_then(|s| s.holder_identity.as_deref()) {
-            None | Some("") => Seen::Free,
-            Some(holder) if holder == self.identity => Seen::Mine,
-            Some(_) => {
-                let seconds = spec.and_then(|s| s.lease_duration_seconds).and_then(|s| u64::try_from(s).ok());
-                Seen::Others(Duration::from_secs(seconds.unwrap_or(0)).clamp(LEASE, LONGEST))
-            }
-        }
+        seen(lease, &self.identity)
     }
 
     /// The lease as it should be: what others put into its metadata stays.
@@ -211,6 +203,23 @@ impl Candidate {
     }
 }
 
+/// What a lease says to the candidate of this name.
+fn seen(lease: &Lease, identity: &str) -> Seen {
+    let spec = lease.spec.as_ref();
+    match spec.and_then(|s| s.holder_identity.as_deref()) {
+        None | Some("") => Seen::Free,
+        Some(holder) if holder == identity => Seen::Mine,
+        Some(_) => {
+            let seconds = spec.and_then(|s| s.lease_duration_seconds).and_then(|s| u64::try_from(s).ok());
+            Seen::Others(Duration::from_secs(seconds.unwrap_or(0)).clamp(LEASE, LONGEST))
+        }
+    }
+}
+
 fn version(lease: &Lease) -> &str {
     lease.metadata.resource_version.as_deref().unwrap_or_default()
 }
+
+#[cfg(test)]
+#[path = "fuzz.rs"]
+mod fuzz;

@@ -65,7 +65,7 @@ fn given(mut world: World, prior: &Prior) -> (World, Option<ObjectMeta>) {
     let meta = match prior {
         Prior::Nothing => None,
         Prior::Foreign { owner, stamped } => {
-            let stamp = |name: &str| json!({ annotation(name): "k:t:uid-9:1:f::v:acme:Delete" });
+            let stamp = |name: &str| json!({ annotation(name): "k:t:uid-9:1:f::v:acme:1:0:Global:Delete" });
             let owned = |name: &str| json!([{ "apiVersion": "secretref.dev/v1alpha1", "kind": "SecretReference", "name": name, "uid": "uid-9" }]);
             let meta =
                 json!({ "uid": "foreign-uid", "annotations": stamped.map(stamp), "ownerReferences": owner.map(owned) });

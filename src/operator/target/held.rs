@@ -56,7 +56,7 @@ pub(super) fn is_merging(manager: &str) -> bool {
     manager.starts_with("secretref/")
 }
 
-fn held(entries: &[(&str, &Value)]) -> BTreeSet<String> {
+pub(super) fn held(entries: &[(&str, &Value)]) -> BTreeSet<String> {
     entries.iter().flat_map(|(_, f)| [names(f, "/f:data"), names(f, "/f:stringData")].concat()).collect()
 }
 

@@ -17,6 +17,8 @@ use azure_identity::{
     ManagedIdentityCredentialOptions, UserAssignedId,
 };
 use reqwest::Url;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
 use tokio::time::timeout;
 
 use super::{
@@ -26,13 +28,19 @@ use super::{
 use crate::{
     api::{AzureKeyVault, SecretKeyRef, ServiceAccountRef, WorkloadIdentity},
     secret::SecretValue,
-    stores::{Credentials, Failure, StoreError, http::Http},
+    stores::{
+        Credentials, Failure, StoreError,
+        body::Object,
+        http::{Http, Reply},
+    },
 };
 
 /// The longest that a login may take, where no call's own time ends it.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The machine's identity is next door, or there is none: the SDK itself would wait for 72 seconds.
 const NEXT_DOOR: Duration = Duration::from_secs(5);
+/// In seconds, ten years: a server that says more is not believed.
+const LONGEST_LIFE: u64 = 315_360_000;
 /// Where a machine's identity is, if nothing else is said.
 const MACHINE: &str = "http://169.254.169.254";
 
@@ -280,8 +288,32 @@ impl Policy for ToAuthority {
     async fn send(&self, _: &Context, request: &mut Request, _: &[Arc<dyn Policy>]) -> PolicyResult {
         let request = converted(&self.http, request);
         let reply = self.http.exchange(request, &self.told).await.map_err(|e| wrapped(self.told.lost(&e)))?;
-        if reply.status.is_success() { Ok(passed(reply)) } else { Err(wrapped(self.told.refused(&reply))) }
+        answer(&self.told, reply)
     }
+}
+
+/// What is looked at before the SDK does.
+#[derive(Deserialize)]
+struct Granted<'a> {
+    #[serde(borrow)]
+    access_token: &'a RawValue,
+    #[serde(default)]
+    expires_in: Value,
+}
+
+/// What the SDK gets to see of an authority's answer. It adds the lifetime to a clock unseen, which panics where that
+/// ends; and it would take a token that is empty.
+fn answer(told: &Told, reply: Reply) -> PolicyResult {
+    if !reply.status.is_success() {
+        return Err(wrapped(told.refused(&reply)));
+    }
+    // A machine's identity says it as text, and says when, too: that is what the SDK then goes by.
+    let life = |said: &Value| !said.is_number() || said.as_u64().is_some_and(|seconds| seconds <= LONGEST_LIFE);
+    match serde_json::from_slice::<Object<Granted<'_>>>(&reply.body) {
+        Ok(Object(Granted { access_token, expires_in })) if access_token.get() != "\"\"" && life(&expires_in) => {}
+        _ => return Err(wrapped(told.senseless())),
+    }
+    Ok(passed(reply))
 }
 
 impl fmt::Debug for ToAuthority {
@@ -289,3 +321,6 @@ impl fmt::Debug for ToAuthority {
         f.write_str("ToAuthority")
     }
 }
+
+#[cfg(test)]
+mod fuzz;

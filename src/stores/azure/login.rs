@@ -232,6 +232,9 @@ impl fmt::Debug for Login {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -183,6 +183,9 @@ fn short(name: &str, most: usize) -> String {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use reqwest::StatusCode;

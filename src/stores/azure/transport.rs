@@ -28,6 +28,7 @@ use zeroize::Zeroizing;
 use super::login::Login;
 use crate::stores::{
     Failure, StoreError,
+    body::Object,
     http::{Http, Reply},
 };
 
@@ -67,7 +68,7 @@ pub(super) struct Kept {
 
 #[derive(Deserialize)]
 struct Refused {
-    error: Code,
+    error: Object<Code>,
 }
 
 #[derive(Default, Deserialize)]
@@ -128,7 +129,8 @@ impl fmt::Debug for ToVault {
 
 impl Refusal {
     fn of(reply: &Reply) -> Self {
-        let error = serde_json::from_slice::<Refused>(&reply.body).map(|r| r.error).unwrap_or_default();
+        let error =
+            serde_json::from_slice::<Object<Refused>>(&reply.body).map(|Object(r)| r.error.0).unwrap_or_default();
         let inner = error.innererror.and_then(|inner| inner.code);
         Self {
             status: reply.status.as_u16(),
@@ -197,3 +199,6 @@ fn headers(reply: &Reply) -> Headers {
     }
     headers
 }
+
+#[cfg(test)]
+mod fuzz;

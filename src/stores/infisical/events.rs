@@ -163,6 +163,9 @@ impl Scope {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::naming::StoreKey;

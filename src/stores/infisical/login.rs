@@ -139,6 +139,9 @@ fn text(credential: SecretValue) -> Result<Zeroizing<String>, StoreError> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -13,7 +13,11 @@ use zeroize::Zeroizing;
 
 use crate::{
     secret::SecretValue,
-    stores::{Failure, StoreError, body::unquote, http::Reply},
+    stores::{
+        Failure, StoreError,
+        body::{Object, unquote},
+        http::Reply,
+    },
 };
 
 /// What a 404 says.
@@ -142,7 +146,7 @@ impl<'a> Listed<'a> {
 
 impl Problem {
     fn of(reply: &Reply) -> Option<Self> {
-        serde_json::from_slice(&reply.body).ok()
+        serde_json::from_slice(&reply.body).ok().map(|Object(problem)| problem)
     }
 
     fn message(&self) -> &str {
@@ -302,6 +306,9 @@ pub(super) fn refusal(reply: &Reply, what: &impl fmt::Display, denied: &str) -> 
     StoreError::new(failure, format!("{what} failed: {why} (status {})", reply.status.as_u16()))
 }
 
+#[cfg(test)]
+#[path = "wire/fuzz.rs"]
+mod fuzz;
 #[cfg(test)]
 #[path = "wire/tests.rs"]
 mod tests;

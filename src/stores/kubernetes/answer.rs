@@ -17,7 +17,8 @@ use zeroize::Zeroizing;
 
 use crate::stores::{
     Failure, StoreError,
-    body::{Gathered, TooLong},
+    body::{Gathered, Object, TooLong},
+    http::LONGEST_WAIT,
     pace,
 };
 
@@ -42,7 +43,7 @@ pub(super) async fn send<B: Into<Bytes>>(
     let answer = async {
         let response = client.send(request).await.map_err(|error| refused(&error, what))?;
         let (status, headers) = (response.status(), response.headers());
-        let seconds = headers.get(header::RETRY_AFTER).and_then(|text| text.to_str().ok()?.trim().parse().ok());
+        let retry_after = headers.get(header::RETRY_AFTER).and_then(|text| retry_after(text.to_str().ok()?));
         let announced = headers.get(header::CONTENT_LENGTH).and_then(|text| text.to_str().ok()?.parse().ok());
         let mut body = Gathered::new(announced.unwrap_or(0)).map_err(|TooLong| too_long(what))?;
         let mut chunks = Body::new(response.into_body()).into_data_stream();
@@ -50,7 +51,7 @@ pub(super) async fn send<B: Into<Bytes>>(
             let chunk = chunk.map_err(|error| no_answer(Some(&error), what))?;
             body.push(&chunk).map_err(|TooLong| too_long(what))?;
         }
-        Ok(Reply { status, retry_after: seconds.map(Duration::from_secs), body: body.whole() })
+        Ok(Reply { status, retry_after, body: body.whole() })
     };
     tokio::time::timeout(TIMEOUT, answer).await.unwrap_or_else(|_| Err(no_answer(None, what)))
 }
@@ -60,13 +61,15 @@ impl Reply {
         serde_json::from_slice(&self.body).map_err(|_| nonsense(what))
     }
 
-    /// The API server says that this object is not there. A page that says 404 is something else.
+    /// The API server says that this object is not there, and names it. A page that says 404 is something else, and so
+    /// is a path that nobody serves, which names nothing.
     pub fn is_not_found(&self) -> bool {
-        self.said().is_some_and(|status| status.reason == "NotFound")
+        let named = |status: &Status| status.details.as_ref().is_some_and(|details| !details.name.is_empty());
+        self.said().is_some_and(|status| status.reason == "NotFound" && named(&status))
     }
 
     fn said(&self) -> Option<Status> {
-        serde_json::from_slice(&self.body).ok()
+        serde_json::from_slice(&self.body).ok().map(|Object(status)| status)
     }
 
     /// It is the object that is refused, not who sent it: why.
@@ -100,7 +103,8 @@ impl Reply {
             429 => {
                 let details = self.said().and_then(|status| status.details);
                 let seconds = details.map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0);
-                let wait = seconds.map(|seconds| Duration::from_secs(seconds.into())).or(self.retry_after);
+                let wait =
+                    seconds.map(|seconds| Duration::from_secs(seconds.into()).min(LONGEST_WAIT)).or(self.retry_after);
                 (
                     Failure::RateLimited(wait),
                     "the API server asks to slow down: look at its flow control, or lower limits.requestsPerSecond",
@@ -115,6 +119,11 @@ impl Reply {
         };
         StoreError::new(failure, format!("{what} failed: {why}"))
     }
+}
+
+/// Seconds; a day at most, since more would overflow a clock.
+fn retry_after(text: &str) -> Option<Duration> {
+    text.trim().parse().ok().map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT))
 }
 
 fn refused(error: &kube::Error, what: &impl fmt::Display) -> StoreError {
@@ -155,3 +164,6 @@ fn too_long(what: &impl fmt::Display) -> StoreError {
         format!("{what} failed: the answer is longer than 4 MiB: check that the address is an API server's"),
     )
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -113,6 +113,9 @@ fn value(text: &str) -> Result<(Zeroizing<String>, usize), Problem> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -67,8 +67,7 @@ impl Subscribe for Events {
             Opened::Refused(reply) => return Err(refused(&reply, what)),
         };
         let connection = response.upgrade().await.map_err(|_| no_websocket(what))?;
-        let limits = WebSocketConfig::default().max_message_size(Some(MAX)).max_frame_size(Some(MAX));
-        let socket = WebSocketStream::from_raw_socket(connection, Role::Client, Some(limits)).await;
+        let socket = WebSocketStream::from_raw_socket(connection, Role::Client, Some(limits())).await;
         let mut pings = interval(PING);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let state = (socket, pings, self.mount.clone());
@@ -93,6 +92,10 @@ async fn hear(socket: &mut WebSocketStream<Upgraded>, pings: &mut Interval, moun
             _ = pings.tick() => socket.send(Message::Ping(Bytes::new())).await.ok()?,
         }
     }
+}
+
+fn limits() -> WebSocketConfig {
+    WebSocketConfig::default().max_message_size(Some(MAX)).max_frame_size(Some(MAX))
 }
 
 fn upgrade(key: &str) -> HeaderMap {
@@ -184,6 +187,9 @@ fn notice(message: &[u8], mount: &str) -> Option<Notice> {
     };
     (!key.is_empty() && !key.chars().any(char::is_control)).then(|| Notice::Key(StoreKey::verbatim(key)))
 }
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {

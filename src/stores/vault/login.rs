@@ -152,3 +152,6 @@ fn whose(auth: &VaultAuth) -> &'static str {
         "that the JWT is one that it accepts"
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -9,7 +9,7 @@ pub(super) use self::{
     properties::{Properties, is_json, plain, raw, stored},
 };
 use super::mount::Kind;
-use crate::stores::{Failure, StoreError, http::Reply};
+use crate::stores::{Failure, StoreError, body::Object, http::Reply};
 
 mod history;
 mod properties;
@@ -195,8 +195,10 @@ pub(super) fn refusal(reply: &Reply, what: &impl fmt::Display, denied: &str) -> 
 }
 
 fn errors(reply: &Reply) -> Option<Vec<String>> {
-    serde_json::from_slice::<Errors>(&reply.body).ok().map(|e| e.errors)
+    serde_json::from_slice::<Object<Errors>>(&reply.body).ok().map(|Object(e)| e.errors)
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,11 @@ use serde_json::value::RawValue;
 use crate::{
     naming::StoreKey,
     secret::SecretValue,
-    stores::{ChangeToken, Marks, Payload, Property, Stored, body, http::Reply},
+    stores::{
+        ChangeToken, Marks, Payload, Property, Stored,
+        body::{self, Object},
+        http::Reply,
+    },
 };
 
 /// What a write sends, as JSON: text as text, JSON as it is, a single value as the property `value`.
@@ -17,7 +21,7 @@ pub(in crate::stores::vault) struct Properties<'a>(pub &'a Payload);
 #[derive(Deserialize)]
 struct Read<'a> {
     #[serde(borrow)]
-    data: Versioned<'a>,
+    data: Object<Versioned<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -25,7 +29,7 @@ struct Versioned<'a> {
     // Raw, so that numbers keep every digit and no copy of a value is made that nobody wipes.
     #[serde(borrow)]
     data: Option<BTreeMap<String, &'a RawValue>>,
-    metadata: Metadata,
+    metadata: Object<Metadata>,
 }
 
 #[derive(Deserialize)]
@@ -44,7 +48,7 @@ struct Plain<'a> {
 
 /// The value in a 200.
 pub(in crate::stores::vault) fn stored(reply: &Reply) -> Option<Stored> {
-    let Versioned { data, metadata: m } = serde_json::from_slice::<Read<'_>>(&reply.body).ok()?.data;
+    let Object(Versioned { data, metadata: Object(m) }) = read(reply)?;
     let properties = data.unwrap_or_default().into_iter().map(|(key, raw)| Some((key, property(raw.get())?)));
     let warning = (!m.deletion_time.is_empty())
         .then(|| format!("the store deletes version {} at {}: write a new one before", m.version, m.deletion_time));
@@ -55,6 +59,10 @@ pub(in crate::stores::vault) fn stored(reply: &Reply) -> Option<Stored> {
         token: ChangeToken::new(format!("{}/{}/{}", m.version, m.created_time, m.deletion_time)),
         warning,
     })
+}
+
+fn read(reply: &Reply) -> Option<Object<Versioned<'_>>> {
+    serde_json::from_slice::<Object<Read<'_>>>(&reply.body).ok().map(|Object(read)| read.data)
 }
 
 fn property(raw: &str) -> Option<Property> {
@@ -80,7 +88,7 @@ fn compact(raw: &str) -> Vec<u8> {
 
 /// The value in a 200 of a version 1 mount. It has no mark of its own.
 pub(in crate::stores::vault) fn plain(reply: &Reply, key: &StoreKey, marks: &Marks) -> Option<Stored> {
-    let Plain { data } = serde_json::from_slice(&reply.body).ok()?;
+    let Object(Plain { data }) = serde_json::from_slice(&reply.body).ok()?;
     let properties = data.into_iter().map(|(key, raw)| Some((key, property(raw.get())?)));
     let payload = Payload::Map(properties.collect::<Option<_>>()?);
     let canonical = SecretValue::new(body::json(&Properties(&payload)).ok()?.to_vec());
@@ -90,12 +98,12 @@ pub(in crate::stores::vault) fn plain(reply: &Reply, key: &StoreKey, marks: &Mar
 
 /// The value in a 200, to be written again as it is.
 pub(in crate::stores::vault) fn raw(reply: &Reply) -> Option<BTreeMap<String, &RawValue>> {
-    serde_json::from_slice::<Read<'_>>(&reply.body).ok()?.data.data
+    read(reply)?.0.data
 }
 
 /// Whether this is said of a version that is deleted or destroyed; `None`: it is said of no version.
 pub(super) fn is_gone(reply: &Reply) -> Option<bool> {
-    let Read { data: Versioned { metadata: m, .. } } = serde_json::from_slice(&reply.body).ok()?;
+    let Object(Versioned { metadata: Object(m), .. }) = read(reply)?;
     Some(m.destroyed || !m.deletion_time.is_empty())
 }
 
