@@ -30,7 +30,8 @@ fn page() -> String {
          told to (`tests/fakes/api_proxy.rs`, `tests/fakes/fault_proxy.rs`). Key Vault and Infisical are fakes.\n\n\
          In all of them the target stays as it was until the new value is there, and the end comes without a hand, unless\n\
          the row says that somebody has to do something. A reason is that of the reference's `Synced` condition; what each\n\
-         means is in [reasons.md](reasons.md).\n",
+         means is in [reasons.md](reasons.md). Attacks, one by one and with their outcome, are in [isolation.md](isolation.md),\n\
+         broken documents in [fuzzing.md](fuzzing.md).\n",
     );
     for (group, rows) in GROUPS {
         let head = "| what happens | reason | what stays | how it ends | shown by |\n|---|---|---|---|---|\n";
