@@ -40,6 +40,8 @@ pub enum ConfigError {
     Unknown { file: PathBuf, field: String },
     #[error("{}: stores.{store}.provider needs exactly one of azureKeyVault, vault, infisical and kubernetes", file.display())]
     Provider { file: PathBuf, store: String },
+    #[error("{}: stores.{store}.{field} is no length of time: write it as 500ms, 30s, 5m or 1h30m", file.display())]
+    Duration { file: PathBuf, store: String, field: &'static str },
     #[error("{variable} is set, but {what}")]
     Environment { variable: &'static str, what: &'static str },
 }
@@ -103,9 +105,25 @@ impl Config {
             if providers.iter().filter(|is| **is).count() != 1 {
                 return Err(ConfigError::Provider { file: file.to_owned(), store: store.clone() });
             }
+            if let Some(field) = no_duration(spec) {
+                return Err(ConfigError::Duration { file: file.to_owned(), store: store.clone(), field });
+            }
         }
         Ok(Self { stores: read.stores })
     }
+}
+
+/// The first length of time that is none. On a cluster the definitions refuse it.
+fn no_duration(spec: &ClusterSecretStoreSpec) -> Option<&'static str> {
+    let limits = spec.limits.as_ref();
+    [
+        ("cache.ttl", spec.cache.as_ref().and_then(|cache| cache.ttl.as_ref())),
+        ("healthCheckInterval", spec.health_check_interval.as_ref()),
+        ("limits.minRefreshInterval", limits.and_then(|limits| limits.min_refresh_interval.as_ref())),
+        ("limits.timeout", limits.and_then(|limits| limits.timeout.as_ref())),
+    ]
+    .into_iter()
+    .find_map(|(field, text)| text.is_some_and(|text| text.get().is_none()).then_some(field))
 }
 
 #[cfg(test)]

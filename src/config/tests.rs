@@ -132,3 +132,17 @@ async fn credentials_are_variables_and_files() {
     assert!(!format!("{credentials:?}").contains("canary"));
     fs::remove_file(&file).unwrap();
 }
+
+#[test]
+fn a_length_of_time_that_is_none_is_named() {
+    for (field, line) in [
+        ("limits.timeout", "limits.timeout = \"3x\""),
+        ("limits.minRefreshInterval", "limits.minRefreshInterval = \"soon\""),
+        ("cache.ttl", "cache.ttl = \"5\""),
+        ("healthCheckInterval", "healthCheckInterval = \"-1s\""),
+    ] {
+        let text = FILE_TEXT.replace("limits = { requestsPerSecond = 10, timeout = \"3s\" }", line);
+        let told = fails(&text);
+        assert!(told.contains(&format!("stores.platform.{field} is no length of time")), "{told}");
+    }
+}
