@@ -155,9 +155,10 @@ attempts! {
 
     internal_addresses: "points its store at 169.254.169.254, kubernetes.default, localhost, the operator itself, IPv6, decimal and octal addresses" => Reason("StoreNotReady", "not one that tenants' stores may use"), |a| {
         let bao = a.bao.address.clone();
+        let (host, port) = bao.strip_prefix("https://").unwrap().rsplit_once(':').unwrap();
         let hosts = ["https://169.254.169.254", "https://kubernetes.default.svc", "https://kubernetes.default.svc.cluster.local:443", "https://localhost", "https://127.0.0.1:1", "https://[::1]:8200", "https://2130706433", "https://0177.0.0.1", "https://0x7f.1", "https://metadata.google.internal", "https://169.254.169.254/latest/meta-data"];
         let operator = format!("https://{}", a.operator.metrics_addr);
-        let addresses = hosts.iter().map(|h| (*h).to_owned()).chain([operator, bao.replace("127.0.0.1", "127.0.0.2"), format!("{bao}0"), bao.replace("127.0.0.1", "127.0.0.1.")]);
+        let addresses = hosts.iter().map(|h| (*h).to_owned()).chain([operator, format!("https://127.0.0.2:{port}"), format!("{bao}0"), format!("https://{host}.:{port}")]);
         for (i, address) in addresses.enumerate() {
             let provider = at(&a, &address);
             a.own_store(&format!("store{i}"), provider).await.unwrap();
