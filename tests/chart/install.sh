@@ -193,7 +193,8 @@ is "no Role is left behind" "$(kubectl get role,rolebinding -A -l app.kubernetes
 
 # ---- uninstalling keeps the CRDs, the references and every Secret
 step "a reference and its Secret"
-kubectl create secret generic acme--db-password -n "$PLATFORM" --from-literal=value=chart-test > /dev/null
+VALUE=canary-chart-$RANDOM$RANDOM
+kubectl create secret generic acme--db-password -n "$PLATFORM" --from-literal=value="$VALUE" > /dev/null
 kubectl label namespace "$TENANT" secretref.dev/org=acme > /dev/null
 kubectl apply -f - > /dev/null <<YAML
 apiVersion: secretref.dev/v1alpha1
@@ -210,7 +211,12 @@ spec:
 YAML
 if [ -n "${SECRETREF_IMAGE:-}" ]; then
   kubectl wait --for=condition=Ready secretreference/app -n "$TENANT" --timeout=60s > /dev/null
-  is "the operator makes the Secret" "$(kubectl get secret app -n "$TENANT" -o jsonpath='{.data.DB_PASSWORD}' | base64 -d)" chart-test
+  is "the operator makes the Secret" "$(kubectl get secret app -n "$TENANT" -o jsonpath='{.data.DB_PASSWORD}' | base64 -d)" "$VALUE"
+  step "nothing that people read holds the value"
+  { cat "$W/helm.log"; "$HELM" get all secretref -n "$NS"; kubectl get events,secretreferences,clustersecretstores,pods -A -o yaml
+    for p in $(kubectl get pods -n "$NS" -o name); do kubectl logs -n "$NS" "$p"; done; } > "$W/read" 2>&1
+  is "lines with the value" "$(grep -cF -e "$VALUE" -e "$(printf %s "$VALUE" | base64)" "$W/read")" 0
+  is "there was something to read" "$(grep -c "secretref operator" "$W/read" | sed 's/^[1-9].*/some/')" some
   step "explain, through a port-forward"
   cargo build --locked --quiet
   explain() { KUBECONFIG=$1 "${CARGO_TARGET_DIR:-target}/debug/secretref" explain --operator-namespace "$NS" "$TENANT/app" 2>&1 || true; }
@@ -236,7 +242,7 @@ metadata:
   name: app
   namespace: $TENANT
   ownerReferences: [{ apiVersion: secretref.dev/v1alpha1, kind: SecretReference, name: app, uid: $(kubectl get secretreference app -n "$TENANT" -o jsonpath='{.metadata.uid}') }]
-data: { DB_PASSWORD: Y2hhcnQtdGVzdA== }
+data: { DB_PASSWORD: $(printf %s "$VALUE" | base64) }
 YAML
 fi
 is "the Secret is owned" "$(kubectl get secret app -n "$TENANT" -o jsonpath='{.metadata.ownerReferences[*].kind}')" SecretReference

@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -56,6 +57,8 @@ pub enum Does {
     HoldBefore,
     /// It is carried out, and its answer held back until it is released.
     HoldAfter,
+    /// It is sent after so long.
+    Slow(Duration),
     /// It is refused with this code, and a Retry-After.
     Refuse(u16, Option<u32>),
     /// It is answered as a watch that is too old is: 200, and an event that says 410.
@@ -210,8 +213,10 @@ async fn pass(State(way): State<Arc<Way>>, request: Request) -> Response {
     let request = Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
     // Whoever asked may be gone: what is on its way arrives all the same.
     let sent = tokio::spawn(async move {
-        if let Some((Does::HoldBefore, trap)) = &met {
-            trap.hold().await;
+        match &met {
+            Some((Does::HoldBefore, trap)) => trap.hold().await,
+            Some((Does::Slow(time), _)) => tokio::time::sleep(*time).await,
+            _ => {}
         }
         let answer = way.client.send(request).await;
         if let Some((Does::HoldAfter, trap)) = &met {

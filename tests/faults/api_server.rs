@@ -129,6 +129,23 @@ async fn it_refuses_every_write_for_a_while() {
     scene.done(&[&operator]).await;
 }
 
+/// As over an etcd with a slow disk: everything takes its time, the Lease too.
+#[tokio::test]
+async fn every_request_takes_two_seconds() {
+    let (scene, operator) = stage().await;
+    let generation = scene.generation("app").await;
+    let slow = scene.api.on(usize::MAX, Does::Slow(Duration::from_secs(2)), |asked| !asked.is_watch());
+    for change in 1..=2 {
+        let value = scene.put("app").await;
+        scene.holds("app", &value).await;
+        scene.finished("app").await;
+        assert_eq!(scene.generation("app").await, generation + change, "one restart for each change");
+    }
+    assert!(slow.hits() > 0, "nothing was slow");
+    assert!(operator.metric("secretref_leader", &[]).await > 0.5, "it gave up the lead");
+    scene.done(&[&operator]).await;
+}
+
 /// The store goes down meanwhile, and no reference can be told: they are when the lead is back.
 #[tokio::test]
 async fn the_store_goes_down_while_it_refuses_every_write() {

@@ -21,7 +21,6 @@ pub const GROUPS: &[(&str, &[Row])] = &[
 ];
 
 pub const NOT_TRIED: &[&str] = &[
-    "A slow etcd by itself: it is a slow API server to the operator.",
     "A dead watch that is noticed by the process that was built: it takes three minutes, so the test does it with a shorter time in the library.",
     "An outage of the store of 10 minutes in every run: it is one of a minute (`SECRETREF_OUTAGE=600` makes it longer).",
     "Somebody who writes to a workload faster than it can be read and patched: its restart is owed, and tried again with growing waits until they stop.",
@@ -77,6 +76,8 @@ LEADER:
 API_SERVER:
     "It is killed, for longer than a leader may lead without it", "", "targets", "leads again, and one write and one restart for what changed"
         => "api_server.rs::it_is_killed_and_comes_back";
+    "Every request takes two seconds, as over a slow etcd", "", "the lead", "each change is one write and one restart"
+        => "api_server.rs::every_request_takes_two_seconds";
     "Writes are answered with 429 and Retry-After", "TargetRejected", "Secret, workload", "written when it lets it through"
         => "api_server.rs::it_says_that_it_is_too_much" "src/operator/apply/tests.rs::what_is_to_come_back_later_comes_back_once_and_only_while_leading";
     "Writes are answered with 503 and Retry-After", "TargetRejected", "Secret, workload", "written when it lets it through"

@@ -15,8 +15,8 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{DEADLINE, Decision, LEASE, LONGEST, Leadership, Observed, Seen, Standing, Term, decide};
 
-/// How long one request may take: a lost one costs one try, not the lease.
-const CALL: Duration = Duration::from_millis(1800);
+/// How long one request may take: a lost one costs one try, not the lease, and a slow API server not the leader.
+const CALL: Duration = Duration::from_secs(4);
 
 /// Takes part in the election until `shutdown`, then gives the lease back, so that the next leader need not wait.
 /// `shutdown` must not resolve before the last write as a leader has ended. `client` should not retry by itself
