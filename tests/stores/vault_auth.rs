@@ -69,7 +69,11 @@ async fn by_the_operators_service_account() {
             Failure::Unauthenticated,
             "the Kubernetes login at auth/kubernetes",
         );
-        assert!(e.message.contains("ServiceAccount, namespace and audience"), "{e}");
+        assert!(
+            e.message.contains("bound to the ServiceAccount that logs in")
+                && e.message.contains("its namespace and audience"),
+            "{e}"
+        );
         error(store.probe().await, Failure::Unauthenticated, "rejected");
     }
     assert_eq!(bao.asked("update", "auth/kubernetes/login"), 3, "rejected logins are remembered");
