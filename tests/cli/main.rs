@@ -5,6 +5,8 @@
 mod fakes;
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../fakes/port.rs"]
+mod port;
 
 mod check;
 mod documents;

@@ -18,6 +18,8 @@ use axum::{
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use futures::{StreamExt, stream};
 
+use crate::port::Port;
+
 /// What the way to the server does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -50,7 +52,7 @@ pub struct FaultProxy {
     /// The CA that signed its certificate, PEM.
     pub ca: String,
     way: Arc<Way>,
-    socket: SocketAddr,
+    port: Port,
     tls: RustlsConfig,
     serving: Mutex<Option<Handle<SocketAddr>>>,
 }
@@ -79,16 +81,14 @@ impl FaultProxy {
         };
         let (ca, certificate, key) = certificate();
         let tls = RustlsConfig::from_pem(certificate.into_bytes(), key.into_bytes()).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let socket = listener.local_addr().unwrap();
-        let address = format!("https://{socket}");
-        let proxy = Self { address, ca, way: Arc::new(way), socket, tls, serving: Mutex::new(None) };
-        proxy.serve(listener);
+        let port = Port::take();
+        let address = format!("https://{}", port.address());
+        let proxy = Self { address, ca, way: Arc::new(way), port, tls, serving: Mutex::new(None) };
+        proxy.serve(proxy.port.listen().unwrap());
         proxy
     }
 
     fn serve(&self, listener: TcpListener) {
-        listener.set_nonblocking(true).unwrap();
         let handle = Handle::new();
         let server = axum_server::from_tcp_rustls(listener, self.tls.clone()).unwrap().handle(handle.clone());
         let router = Router::new().fallback(pass).with_state(Arc::clone(&self.way));
@@ -110,12 +110,12 @@ impl FaultProxy {
             return;
         }
         for _ in 0..100 {
-            if let Ok(listener) = TcpListener::bind(self.socket) {
+            if let Ok(listener) = self.port.listen() {
                 return self.serve(listener);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("the proxy's port is taken");
+        panic!("the proxy still listens");
     }
 
     /// The certificate is replaced, and its CA too, which is answered; open connections end.

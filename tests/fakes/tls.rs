@@ -1,7 +1,7 @@
 //! A listener for a fake: over TLS with a CA of its own, or plain; it counts requests, and can be made to fail.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -18,6 +18,8 @@ use axum::{
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::task::JoinHandle;
+
+use crate::port::Port;
 
 /// What becomes of requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +38,7 @@ pub struct Served {
     pub port: u16,
     /// Signs the server's certificate; PEM. Empty without TLS.
     pub ca: String,
+    held: Port,
     tls: Option<RustlsConfig>,
     router: Router,
     state: Arc<Shared>,
@@ -56,6 +59,11 @@ struct Running {
 impl Served {
     /// Listens on a port of its own, for the names localhost and 127.0.0.1.
     pub async fn over_tls(router: Router) -> Self {
+        Self::over_tls_at(Port::take(), router).await
+    }
+
+    /// Listens there, for the names localhost and 127.0.0.1.
+    pub async fn over_tls_at(port: Port, router: Router) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -65,26 +73,26 @@ impl Served {
         let params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         let leaf = params.signed_by(&key, &issuer).unwrap().pem();
         let tls = RustlsConfig::from_pem(leaf.into_bytes(), key.serialize_pem().into_bytes()).await.unwrap();
-        Self::new(router, Some(tls), ca)
+        Self::new(port, router, Some(tls), ca)
     }
 
     /// The same without TLS.
     pub fn plain(router: Router) -> Self {
-        Self::new(router, None, String::new())
+        Self::new(Port::take(), router, None, String::new())
     }
 
-    fn new(router: Router, tls: Option<RustlsConfig>, ca: String) -> Self {
+    fn new(held: Port, router: Router, tls: Option<RustlsConfig>, ca: String) -> Self {
         let state = Arc::new(Shared::default());
         let router = router.layer(from_fn_with_state(state.clone(), pass));
-        let mut served = Self { port: 0, ca, tls, router, state, running: Mutex::default() };
-        served.port = served.listen(0);
+        let port = held.address().port();
+        let served = Self { port, ca, held, tls, router, state, running: Mutex::default() };
+        served.start();
         served
     }
 
-    fn listen(&self, port: u16) -> u16 {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let port = listener.local_addr().unwrap().port();
+    /// Listens, again where it did.
+    pub fn start(&self) {
+        let listener = self.held.listen().unwrap();
         let (handle, router) = (Handle::new(), self.router.clone().into_make_service());
         let task = match &self.tls {
             Some(tls) => {
@@ -97,7 +105,6 @@ impl Served {
             }
         };
         *self.running.lock().unwrap() = Some(Running { handle, task });
-        port
     }
 
     /// Ends, with all its connections.
@@ -107,11 +114,6 @@ impl Served {
             handle.shutdown();
             let _ = task.await;
         }
-    }
-
-    /// Listens again where it did.
-    pub fn start(&self) {
-        self.listen(self.port);
     }
 
     /// From now on.

@@ -9,6 +9,8 @@ mod api_proxy;
 mod fault_proxy;
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../fakes/port.rs"]
+mod port;
 
 mod api_server;
 mod leaders;

@@ -13,6 +13,8 @@ mod four;
 mod harness;
 #[path = "../fakes/otlp.rs"]
 mod otlp;
+#[path = "../fakes/port.rs"]
+mod port;
 mod restart;
 #[path = "../operator/world.rs"]
 mod world;

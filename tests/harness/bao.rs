@@ -1,7 +1,14 @@
 //! OpenBao as its administrator sees it, with a namespace of its own for each test: KV version 2 at `secret`, AppRole at
 //! `approle`, a policy `reader` for all of it. Tests do not disturb each other.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::PathBuf,
+    process::Command,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering},
+    },
+};
 
 use reqwest::{Certificate, Method};
 use serde_json::{Value, json};
@@ -41,10 +48,11 @@ impl Bao {
     /// A server of this test's own, to be stopped, sealed and started again; without namespaces.
     pub async fn own() -> Self {
         let state = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bao-{}", unique()));
-        // A port below those that the system gives out by itself, and its neighbour.
-        let port = (0..500).map(|_| 19_000 + 2 * rand::random_range(0..2500_u16));
+        // A port below those that the system gives out by itself, and its neighbour; no two tests try the same.
+        static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::random()));
+        let next = || 19_000 + 2 * (NEXT.fetch_add(1, Ordering::Relaxed) % 2500);
         let free = |p: &u16| [*p, *p + 1].iter().all(|p| std::net::TcpListener::bind(("127.0.0.1", *p)).is_ok());
-        let port = port.into_iter().find(free).expect("a free port");
+        let port = std::iter::repeat_with(next).take(500).find(free).expect("a free port");
         let bao = Self::up(&state, Some(port)).await;
         bao.policy("reader", READER).await;
         bao

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Mutex,
@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{unique, wait_until};
+use crate::port::Port;
 
 /// A running operator. Killed when dropped, and when the test process is gone for whatever reason.
 pub struct Operator {
@@ -203,7 +204,7 @@ fn http() -> reqwest::Client {
     reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap()
 }
 
-/// Free a moment ago.
+/// Nobody else's while the tests run.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port")
+    Port::take().kept()
 }

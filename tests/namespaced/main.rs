@@ -5,6 +5,8 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../fakes/port.rs"]
+mod port;
 
 #[path = "../redteam/chart.rs"]
 mod chart;

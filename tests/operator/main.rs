@@ -13,6 +13,8 @@ mod fault_proxy;
 mod harness;
 #[path = "../fakes/otlp.rs"]
 mod otlp;
+#[path = "../fakes/port.rs"]
+mod port;
 
 mod adoption;
 mod audit;

@@ -12,6 +12,8 @@ mod tls;
 
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../fakes/port.rs"]
+mod port;
 
 #[macro_use]
 mod table;

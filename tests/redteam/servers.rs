@@ -1,6 +1,9 @@
 //! Servers of the tenant's own, which collect what is sent to them.
 
-use std::sync::{Arc, LazyLock, Mutex};
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, LazyLock, Mutex},
+};
 
 use axum::{Router, body::to_bytes, extract::Request, http::StatusCode, response::IntoResponse};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -9,6 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     arena::{Arena, secret},
     harness::{condition, free_address, plant, plant_credential, wait_for},
+    port::Port,
     tenant::{REFERENCES, core, ours},
     tls::Served,
 };
@@ -29,6 +33,22 @@ pub struct Collector {
 impl Collector {
     /// A server that writes down what it gets, and answers with this status and Location.
     pub async fn new(status: StatusCode, location: Option<String>) -> Self {
+        Self::at(Port::take(), status, location).await
+    }
+
+    /// The same at the host that is allowed.
+    pub async fn allowed(status: StatusCode, location: Option<String>) -> Self {
+        let turn = TURN.lock().await;
+        // Who had it before may still be going.
+        let port = wait_for("nobody listens at the allowed port", || async {
+            let port = Port::at((Ipv4Addr::LOCALHOST, *ALLOWED).into());
+            port.and_then(|port| port.listen().map(|_| port)).map_err(|e| e.to_string())
+        })
+        .await;
+        Self { _turn: Some(turn), ..Self::at(port, status, location).await }
+    }
+
+    async fn at(port: Port, status: StatusCode, location: Option<String>) -> Self {
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
         let notes = seen.clone();
         let router = Router::new().fallback(move |request: Request| async move {
@@ -40,23 +60,7 @@ impl Collector {
             let location = location.map(|to| [("Location", format!("{to}{}", parts.uri))]);
             (status, location.map(IntoResponse::into_response).unwrap_or_default()).into_response()
         });
-        Self { served: Served::over_tls(router).await, seen, _turn: None }
-    }
-
-    /// The same at the host that is allowed.
-    pub async fn allowed(status: StatusCode, location: Option<String>) -> Self {
-        let turn = TURN.lock().await;
-        let mut collector = Self::new(status, location).await;
-        collector.served.stop().await;
-        collector.served.port = *ALLOWED;
-        // Who had it before may still be going.
-        wait_for("the allowed port is free", || async {
-            std::net::TcpListener::bind(("127.0.0.1", *ALLOWED)).map(drop).map_err(|e| e.to_string())
-        })
-        .await;
-        collector.served.start();
-        collector._turn = Some(turn);
-        collector
+        Self { served: Served::over_tls_at(port, router).await, seen, _turn: None }
     }
 
     pub fn seen(&self) -> Vec<String> {

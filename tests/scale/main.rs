@@ -7,6 +7,8 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../fakes/port.rs"]
+mod port;
 
 mod fleet;
 mod ledger;

@@ -26,6 +26,8 @@ mod infisical_writes;
 mod kubernetes;
 mod kubernetes_writes;
 mod local;
+#[path = "../fakes/port.rs"]
+mod port;
 mod strange;
 mod streams;
 mod suite;

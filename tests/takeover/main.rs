@@ -7,6 +7,8 @@ mod alone;
 mod harness;
 mod lease;
 mod memory;
+#[path = "../fakes/port.rs"]
+mod port;
 mod team;
 
 use std::time::Duration;
