@@ -1,6 +1,6 @@
 //! The API server has bad days, too. Targets stay, nothing is doubled, and no hand is needed.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::{
@@ -23,7 +23,10 @@ fn secret(asked: &Asked) -> bool {
 
 /// An operator, and one reference in sync.
 async fn stage() -> (Scene, Operator) {
-    let scene = Scene::new().await;
+    stage_of(Scene::new().await).await
+}
+
+async fn stage_of(scene: Scene) -> (Scene, Operator) {
     let operator = scene.operator().await;
     leads(&operator).await;
     scene.in_place("app").await;
@@ -191,6 +194,41 @@ async fn watches_are_too_old() {
         }
     })
     .await;
+    scene.finished("app").await;
+    scene.done(&[&operator]).await;
+}
+
+/// Every watch stays open and says nothing more, as behind a firewall that forgot the connection. After three minutes of
+/// silence it is opened again, and what happened meanwhile is seen.
+#[tokio::test]
+async fn watches_are_silently_dead() {
+    let (scene, operator) = stage_of(Scene::beside().await).await;
+    let watched = |from: usize| -> BTreeSet<String> {
+        let asked = scene.api.asked();
+        let watches = asked[from..].iter().filter(|a| a.is_watch());
+        watches.map(|a| a.path.split('?').next().unwrap_or_default().to_owned()).collect()
+    };
+    let (all, before) = (watched(0), scene.api.asked().len());
+    let _silent = scene.api.on(usize::MAX, Does::Swallow, Asked::is_watch);
+    scene.api.cut();
+    wait_until("every watch is opened again", LONG, || async {
+        if watched(before) == all { Ok(()) } else { Err(format!("{:?} of {all:?}", watched(before))) }
+    })
+    .await;
+    scene.api.pass();
+    let value = scene.put("other").await;
+    scene.acme.delete("Secret", "app").await;
+    scene.reference("other", "other").await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    for name in ["app", "other"] {
+        assert!(scene.acme.get("Secret", name).await.is_none(), "{name}: no watch has told of it");
+    }
+    wait_until("it is noticed that the watches are dead", 3 * LONG, || async {
+        let (app, other) = (scene.acme.get("Secret", "app").await, scene.acme.get("Secret", "other").await);
+        if app.is_some() && other.is_some() { Ok(()) } else { Err(format!("{app:?} {other:?}")) }
+    })
+    .await;
+    scene.holds("other", &value).await;
     scene.finished("app").await;
     scene.done(&[&operator]).await;
 }

@@ -21,7 +21,6 @@ pub const GROUPS: &[(&str, &[Row])] = &[
 ];
 
 pub const NOT_TRIED: &[&str] = &[
-    "A dead watch that is noticed by the process that was built: it takes three minutes, so the test does it with a shorter time in the library.",
     "An outage of the store of 10 minutes in every run: it is one of a minute (`SECRETREF_OUTAGE=600` makes it longer).",
     "Somebody who writes to a workload faster than it can be read and patched: its restart is owed, and tried again with growing waits until they stop.",
 ];
@@ -92,8 +91,8 @@ API_SERVER:
         => "api_server.rs::the_answer_to_a_write_is_lost" "src/operator/apply/tests.rs::a_write_ends_before_another_replica_may_lead";
     "Watches end and are too old to go on (410 Gone)", "", "targets", "a new list finds what was deleted and made meanwhile"
         => "api_server.rs::watches_are_too_old" "src/operator/watch/tests.rs::what_a_new_list_does_not_have_is_gone";
-    "A watch that says nothing any more", "", "targets", "it is opened again, and what changed is seen"
-        => "src/operator/run/tests.rs::a_silent_watch_is_replaced_and_its_changes_are_seen";
+    "A watch that says nothing any more", "", "targets", "after three minutes it is opened again, and what changed is seen"
+        => "api_server.rs::watches_are_silently_dead" "src/operator/run/tests.rs::a_silent_watch_is_replaced_and_its_changes_are_seen";
     "Others write to the target and to the workload ten times a second", "", "what is theirs", "each change is one write and one restart"
         => "api_server.rs::everybody_writes_at_once" "src/operator/rollout/tests.rs::a_conflict_is_looked_at_again";
     "The right to Secrets is taken away and given back", "TargetRejected", "Secret, workload", "written when it is given back"

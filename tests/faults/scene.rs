@@ -36,11 +36,17 @@ static TURNS: RwLock<()> = RwLock::const_new(());
 enum Turn {
     Alone(#[allow(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
     Together(#[allow(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
+    Whenever,
 }
 
 impl Scene {
     pub async fn new() -> Self {
         Self::in_turn(Turn::Together(TURNS.read().await), json!({})).await
+    }
+
+    /// Beside whatever else runs: for one that takes long, loads nothing and expects nothing soon.
+    pub async fn beside() -> Self {
+        Self::in_turn(Turn::Whenever, json!({})).await
     }
 
     /// While no other test runs, with a store of these limits.

@@ -106,7 +106,8 @@ async fn the_first_leads_and_hands_over_when_it_stops() {
     // A leader renews without reading.
     server.log.lock().unwrap().clear();
     tokio::time::sleep(RETRY + ms(300)).await;
-    assert_eq!(*server.log.lock().unwrap(), ["PUT"]);
+    let log = server.log.lock().unwrap().clone();
+    assert!(!log.is_empty() && log.iter().all(|method| method == "PUT"), "{log:?}");
     b.task.abort();
 }
 
