@@ -1,9 +1,12 @@
 //! The compact model of what is watched: 10,000 references have to fit in a small process.
 
+mod packed;
+
 use std::{fmt, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
+use packed::Packed;
 
 use crate::{
     api::{SYNC_NOW_ANNOTATION, SecretReference, SecretReferenceSpec, SecretReferenceStatus, StoreKind},
@@ -79,7 +82,7 @@ impl fmt::Display for StoreName {
     }
 }
 
-/// A reference as the operator keeps it: spec and status as text, read when they are needed.
+/// A reference as the operator keeps it: spec and status packed, read when they are needed.
 #[derive(Clone, Debug)]
 pub struct Reference {
     /// Where it is.
@@ -98,8 +101,8 @@ pub struct Reference {
     pub store: StoreName,
     /// The name of its target.
     pub target: Arc<str>,
-    spec: Box<str>,
-    status: Box<str>,
+    spec: Packed,
+    status: Packed,
 }
 
 impl Reference {
@@ -122,8 +125,8 @@ impl Reference {
                 .map(|v| v.chars().take(256).collect::<String>().into()),
             store: StoreName::referred(&key.namespace, &object.spec),
             target,
-            spec: serde_json::to_string(&object.spec)?.into(),
-            status: object.status.as_ref().map(serde_json::to_string).transpose()?.unwrap_or_default().into(),
+            spec: Packed::new(&serde_json::to_string(&object.spec)?),
+            status: Packed::new(&object.status.as_ref().map(serde_json::to_string).transpose()?.unwrap_or_default()),
             key,
         })
     }
@@ -133,18 +136,18 @@ impl Reference {
     /// # Errors
     /// Never in practice: it was written by this process.
     pub fn spec(&self) -> Result<SecretReferenceSpec, serde_json::Error> {
-        serde_json::from_str(&self.spec)
+        serde_json::from_slice(&self.spec.text())
     }
 
     /// The status, empty if there is none.
     pub fn status(&self) -> SecretReferenceStatus {
-        serde_json::from_str(&self.status).unwrap_or_default()
+        serde_json::from_slice(&self.status.text()).unwrap_or_default()
     }
 
     /// Remembers a status that this process wrote.
     pub fn set_status(&mut self, status: &SecretReferenceStatus, version: u64) {
         if let Ok(text) = serde_json::to_string(status) {
-            self.status = text.into();
+            self.status = Packed::new(&text);
             self.version = self.version.max(version);
         }
     }

@@ -2,32 +2,26 @@
 //! thousands costs no look at the others.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
-use super::Subscriber;
+use super::subscriptions::Id;
 
-#[derive(Debug)]
-pub(super) struct Crowd<S> {
-    subscribers: HashMap<S, Duration>,
-    /// How many of them want each interval.
-    intervals: BTreeMap<Duration, usize>,
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
+    subscribers: HashSet<Id>,
+    /// How many of them want each interval, the shortest first.
+    intervals: Vec<(Duration, usize)>,
     /// How many of them are of each party.
     parties: HashMap<Arc<str>, usize>,
 }
 
-impl<S> Default for Crowd<S> {
-    fn default() -> Self {
-        Self { subscribers: HashMap::new(), intervals: BTreeMap::new(), parties: HashMap::new() }
-    }
-}
-
-impl<S> Crowd<S> {
+impl Crowd {
     /// The shortest that anybody wants; [`Duration::MAX`] is never.
     pub(super) fn interval(&self) -> Duration {
-        self.intervals.first_key_value().map_or(Duration::MAX, |(interval, _)| *interval)
+        self.intervals.first().map_or(Duration::MAX, |(interval, _)| *interval)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -37,43 +31,42 @@ impl<S> Crowd<S> {
     pub(super) fn parties(&self) -> impl ExactSizeIterator<Item = &Arc<str>> {
         self.parties.keys()
     }
-}
 
-impl<S: Subscriber> Crowd<S> {
-    pub(super) fn join(&mut self, subscriber: &S, interval: Duration) {
-        self.leave(subscriber);
-        self.subscribers.insert(subscriber.clone(), interval);
-        *self.intervals.entry(interval).or_default() += 1;
-        *self.parties.entry(subscriber.party()).or_default() += 1;
+    pub(super) fn all(&self) -> impl Iterator<Item = Id> {
+        self.subscribers.iter().copied()
     }
 
-    pub(super) fn leave(&mut self, subscriber: &S) {
-        let Some(interval) = self.subscribers.remove(subscriber) else { return };
-        if let Some(count) = self.intervals.get_mut(&interval) {
-            *count -= 1;
-            if *count == 0 {
-                self.intervals.remove(&interval);
+    pub(super) fn join(&mut self, subscriber: Id, interval: Duration, party: &Arc<str>) {
+        if !self.subscribers.insert(subscriber) {
+            return;
+        }
+        match self.at(interval) {
+            Ok(at) => self.intervals[at].1 += 1,
+            Err(at) => self.intervals.insert(at, (interval, 1)),
+        }
+        *self.parties.entry(party.clone()).or_default() += 1;
+    }
+
+    /// With the interval and the party that it joined with.
+    pub(super) fn leave(&mut self, subscriber: Id, interval: Duration, party: &Arc<str>) {
+        if !self.subscribers.remove(&subscriber) {
+            return;
+        }
+        if let Ok(at) = self.at(interval) {
+            self.intervals[at].1 -= 1;
+            if self.intervals[at].1 == 0 {
+                self.intervals.remove(at);
             }
         }
-        let party = subscriber.party();
-        if let Some(count) = self.parties.get_mut(&party) {
+        if let Some(count) = self.parties.get_mut(party) {
             *count -= 1;
             if *count == 0 {
-                self.parties.remove(&party);
+                self.parties.remove(party);
             }
         }
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &S> {
-        self.subscribers.keys()
-    }
-
-    /// Those who are not looked for: they have to be told.
-    pub(super) fn to_be_told(&self) -> impl Iterator<Item = &S> {
-        self.subscribers.iter().filter(|(_, interval)| **interval == Duration::MAX).map(|(s, _)| s)
-    }
-
-    pub(super) fn has_to_be_told(&self, subscriber: &S) -> bool {
-        self.subscribers.get(subscriber) == Some(&Duration::MAX)
+    fn at(&self, interval: Duration) -> Result<usize, usize> {
+        self.intervals.binary_search_by_key(&interval, |(interval, _)| *interval)
     }
 }

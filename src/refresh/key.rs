@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -9,8 +10,8 @@ use super::{Now, State, crowd::Crowd};
 use crate::{resolve::Read, stores::StoreError};
 
 #[derive(Debug)]
-pub(super) struct Key<S> {
-    pub(super) subscribers: Crowd<S>,
+pub(super) struct Key {
+    pub(super) subscribers: Crowd,
     pub(super) due: Option<Instant>,
     pub(super) state: Option<State>,
     pub(super) failure: Option<StoreError>,
@@ -24,7 +25,7 @@ pub(super) struct Key<S> {
     pub(super) looked: Option<Instant>,
 }
 
-impl<S> Key<S> {
+impl Key {
     /// One that nobody stands on yet. `was_present`: it was in use before this process.
     pub(super) fn new(was_present: bool) -> Self {
         Self {
@@ -89,7 +90,7 @@ impl<S> Key<S> {
         self.was_present && !self.absence_confirmed && self.absent_since.is_some() && self.interval() != Duration::MAX
     }
 
-    pub(super) fn look_again(&mut self, read: &Read, due: &mut BTreeSet<(Instant, Read)>) {
+    pub(super) fn look_again(&mut self, read: &Arc<Read>, due: &mut BTreeSet<(Instant, Arc<Read>)>) {
         if let Some(since) = self.absent_since.filter(|_| self.due.is_none() && self.must_look_again()) {
             let at = since + self.interval();
             self.due = Some(at);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{KeyTable, Read, State, StoreError, StoreKey, Subscriber};
+use super::{KeyTable, Read, State, StoreError, StoreKey, Subscriber, Subscription};
 
 /// What there is to say of one key.
 #[derive(Clone, Copy, Debug)]
@@ -26,10 +26,10 @@ impl<S: Subscriber> KeyTable<S> {
 
     /// The keys of a subscriber whose absence was seen twice, one interval apart.
     pub fn confirmed_absent(&self, subscriber: &S) -> Vec<StoreKey> {
-        let Some((store, reads)) = self.subscriptions.get(subscriber) else { return Vec::new() };
+        let Some(Subscription { store, stands, .. }) = self.subscriptions.get(subscriber) else { return Vec::new() };
         let Some(table) = self.stores.get(store) else { return Vec::new() };
-        let keys = reads.iter().filter(|r| table.entries.get(r).is_some_and(|k| k.absence_confirmed));
-        keys.filter_map(|r| if let Read::Key(key, None) = r { Some(key.clone()) } else { None }).collect()
+        let keys = stands.reads.iter().filter(|r| table.entries.get(&***r).is_some_and(|k| k.absence_confirmed));
+        keys.filter_map(|r| if let Read::Key(key, None) = &**r { Some(key.clone()) } else { None }).collect()
     }
 
     /// What is known of a key.
@@ -45,20 +45,20 @@ impl<S: Subscriber> KeyTable<S> {
 
     /// The keys of a subscriber that resolved before and whose absence was not seen twice: not to be fallen back from.
     pub fn resolved_before(&self, subscriber: &S) -> Vec<StoreKey> {
-        let Some((store, reads)) = self.subscriptions.get(subscriber) else { return Vec::new() };
+        let Some(Subscription { store, stands, .. }) = self.subscriptions.get(subscriber) else { return Vec::new() };
         if self.has_to_be_told(subscriber) {
             // Nobody would look for the second time.
             return Vec::new();
         }
-        let keys = reads.iter().filter_map(|r| if let Read::Key(key, None) = r { Some(key) } else { None });
+        let keys = stands.reads.iter().filter_map(|r| if let Read::Key(key, None) = &**r { Some(key) } else { None });
         keys.filter(|k| self.absence_unconfirmed(store, k)).cloned().collect()
     }
 
     /// The keys of a subscriber that the last polls failed at: each sync would be told the same. A store that is not
     /// polled is asked.
     pub fn failures(&self, subscriber: &S) -> Vec<(Read, StoreError)> {
-        let Some((store, reads)) = self.subscriptions.get(subscriber) else { return Vec::new() };
-        reads.iter().filter_map(|r| Some((r.clone(), self.failing(store, r)?.clone()))).collect()
+        let Some(Subscription { store, stands, .. }) = self.subscriptions.get(subscriber) else { return Vec::new() };
+        stands.reads.iter().filter_map(|r| Some(((**r).clone(), self.failing(store, r)?.clone()))).collect()
     }
 
     /// What a key is known to fail with.
@@ -69,7 +69,7 @@ impl<S: Subscriber> KeyTable<S> {
 
     /// What a subscriber stands on, and what is known of each.
     pub fn sources(&self, subscriber: &S) -> Vec<(&Read, Option<&State>)> {
-        let Some((store, reads)) = self.subscriptions.get(subscriber) else { return Vec::new() };
-        reads.iter().map(|r| (r, self.state(store, r))).collect()
+        let Some(Subscription { store, stands, .. }) = self.subscriptions.get(subscriber) else { return Vec::new() };
+        stands.reads.iter().map(|r| (&**r, self.state(store, r))).collect()
     }
 }

@@ -10,6 +10,7 @@ mod known;
 mod looks;
 mod schedule;
 mod shares;
+mod subscriptions;
 mod told;
 
 use std::{
@@ -25,6 +26,7 @@ pub use looks::Looks;
 pub use schedule::Now;
 use schedule::next_poll;
 use shares::{Cost, Shares};
+use subscriptions::{Stands, Subscription, Subscriptions};
 
 use crate::{
     naming::StoreKey,
@@ -82,14 +84,14 @@ pub enum Compared {
 /// The table of all stores; `S` names a subscriber (a reference).
 #[derive(Debug)]
 pub struct KeyTable<S> {
-    stores: HashMap<StoreUid, StoreTable<S>>,
-    subscriptions: HashMap<S, (StoreUid, BTreeSet<Read>)>,
+    stores: HashMap<StoreUid, StoreTable>,
+    subscriptions: Subscriptions<S>,
 }
 
 #[derive(Debug)]
-struct StoreTable<S> {
-    entries: HashMap<Read, Key<S>>,
-    due: BTreeSet<(Instant, Read)>,
+struct StoreTable {
+    entries: HashMap<Arc<Read>, Key>,
+    due: BTreeSet<(Instant, Arc<Read>)>,
     shares: Shares,
     pushed: bool,
     /// All keys have one phase, so that one list tells of all of them.
@@ -100,7 +102,7 @@ struct StoreTable<S> {
 
 impl<S> Default for KeyTable<S> {
     fn default() -> Self {
-        Self { stores: HashMap::new(), subscriptions: HashMap::new() }
+        Self { stores: HashMap::new(), subscriptions: Subscriptions::default() }
     }
 }
 
@@ -123,7 +125,7 @@ impl<S: Subscriber> KeyTable<S> {
     pub fn align(&mut self, store: &StoreUid, aligned: bool, now: Now) {
         let Some(table) = self.stores.get_mut(store).filter(|t| t.aligned != aligned) else { return };
         table.aligned = aligned;
-        let reads: Vec<Read> = table.entries.keys().cloned().collect();
+        let reads: Vec<Arc<Read>> = table.entries.keys().cloned().collect();
         for read in reads {
             table.postpone(store, &read, now);
         }
@@ -146,8 +148,8 @@ impl<S: Subscriber> KeyTable<S> {
     /// Forgets a store and all that stands on it; answers who did.
     pub fn forget_store(&mut self, uid: &str) -> Vec<S> {
         let Some(table) = self.stores.remove(uid) else { return Vec::new() };
-        let stood = table.entries.values().flat_map(|key| key.subscribers.all());
-        stood.filter(|s| self.subscriptions.remove(s).is_some()).cloned().collect()
+        let stood = table.entries.values().flat_map(|key| key.subscribers.all()).collect();
+        self.subscriptions.remove_all(&stood)
     }
 
     /// Replaces what a subscriber stands on. `assume_present`: these keys were in use before this process, so that
@@ -163,44 +165,48 @@ impl<S: Subscriber> KeyTable<S> {
         now: Now,
     ) {
         let reads: BTreeSet<Read> = reads.into_iter().filter(|r| !matches!(r, Read::Key(_, Some(_)))).collect();
-        if let Some((old_store, old_reads)) = self.subscriptions.remove(subscriber) {
-            let keep = |r: &Read| old_store == *store && reads.contains(r);
-            for read in old_reads.iter().filter(|r| !keep(r)) {
-                self.drop_one(subscriber, &old_store, read, now);
-            }
+        if !self.stores.contains_key(store) || self.subscriptions.get(subscriber).is_some_and(|s| s.store != *store) {
+            self.unsubscribe(subscriber, now);
         }
         let Some(table) = self.stores.get_mut(store) else { return };
-        for read in &reads {
-            table.moves += u64::from(!table.entries.contains_key(read));
-            table.entries.entry(read.clone()).or_insert_with(|| Key::new(assume_present(read)));
-            table.change(store, read, subscriber, now, |crowd| crowd.join(subscriber, interval));
+        let (id, before) = self.subscriptions.enter(subscriber, store);
+        let party = subscriber.party();
+        for read in before.reads.iter().filter(|r| !reads.contains(&***r)) {
+            table.change(store, read, &party, now, |crowd| crowd.leave(id, before.interval, &party));
         }
-        self.subscriptions.insert(subscriber.clone(), (store.clone(), reads));
+        let stand = |read| {
+            let read = table.enter(read, &assume_present);
+            table.change(store, &read, &party, now, |crowd| {
+                if before.on(&read) {
+                    crowd.leave(id, before.interval, &party);
+                }
+                crowd.join(id, interval, &party);
+            });
+            read
+        };
+        let reads = reads.into_iter().map(stand).collect();
+        self.subscriptions.stand(id, Stands { reads, interval });
     }
 
     /// A subscriber is gone.
     pub fn unsubscribe(&mut self, subscriber: &S, now: Now) {
-        if let Some((store, reads)) = self.subscriptions.remove(subscriber) {
-            for read in &reads {
-                self.drop_one(subscriber, &store, read, now);
-            }
+        let Some((id, Subscription { who, store, stands })) = self.subscriptions.remove(subscriber) else { return };
+        let Some(table) = self.stores.get_mut(&store) else { return };
+        let party = who.party();
+        for read in &stands.reads {
+            table.change(&store, read, &party, now, |crowd| crowd.leave(id, stands.interval, &party));
         }
-    }
-
-    fn drop_one(&mut self, subscriber: &S, store: &StoreUid, read: &Read, now: Now) {
-        let Some(table) = self.stores.get_mut(store) else { return };
-        table.change(store, read, subscriber, now, |crowd| crowd.leave(subscriber));
     }
 
     /// The polls that are due at a store, at most `limit`; each is put off to its next cycle.
     pub fn take_due(&mut self, store: &StoreUid, limit: usize, now: Now) -> Vec<Read> {
         let Some(table) = self.stores.get_mut(store) else { return Vec::new() };
-        let due: Vec<Read> =
+        let due: Vec<Arc<Read>> =
             table.due.iter().take_while(|(at, _)| *at <= now.mono).take(limit).map(|(_, r)| r.clone()).collect();
         for read in &due {
             table.postpone(store, read, now);
         }
-        due
+        due.iter().map(|read| (**read).clone()).collect()
     }
 
     /// When the next poll at a store is due.
@@ -211,12 +217,14 @@ impl<S: Subscriber> KeyTable<S> {
     /// Takes note of what a store said, by a poll, a sync or a push; answers who must hear of it.
     pub fn observe(&mut self, store: &StoreUid, read: &Read, state: State, now: Now) -> Vec<S> {
         let Some(table) = self.stores.get_mut(store) else { return Vec::new() };
-        let Some(key) = table.entries.get_mut(read) else { return Vec::new() };
+        let Some((read, _)) = table.entries.get_key_value(read) else { return Vec::new() };
+        let read = read.clone();
+        let Some(key) = table.entries.get_mut(&read) else { return Vec::new() };
         let news = key.observe(state, now);
         if table.pushed {
-            key.look_again(read, &mut table.due);
+            key.look_again(&read, &mut table.due);
         }
-        if news { key.subscribers.all().cloned().collect() } else { Vec::new() }
+        if news { self.subscriptions.names(key.subscribers.all()).collect() } else { Vec::new() }
     }
 
     /// The store itself said something of a key just now, be it that nothing is new.
@@ -234,7 +242,7 @@ impl<S: Subscriber> KeyTable<S> {
             let Some(state) = pushed_state(read, present) else { continue };
             key.looked = Some(now.mono);
             if key.observe(state, now) {
-                woken.extend(key.subscribers.all().cloned());
+                woken.extend(self.subscriptions.names(key.subscribers.all()));
             }
             key.look_again(read, &mut table.due);
         }
@@ -251,7 +259,7 @@ impl<S: Subscriber> KeyTable<S> {
     ) -> HashSet<S> {
         let Some(table) = self.stores.get(store) else { return HashSet::new() };
         let covers = |r: &&Read| matches!(r, Read::List(prefix) if key.as_str().starts_with(prefix.as_str()));
-        let mut concerned: Vec<Read> = table.entries.keys().filter(covers).cloned().collect();
+        let mut concerned: Vec<Read> = table.entries.keys().map(|r| &**r).filter(covers).cloned().collect();
         concerned.push(Read::Key(key.clone(), None));
         let mut woken = HashSet::new();
         for read in concerned {
@@ -292,17 +300,28 @@ impl<S: Subscriber> KeyTable<S> {
     }
 }
 
-impl<S: Subscriber> StoreTable<S> {
+impl StoreTable {
+    /// The name of a key as the table keeps it; a key that nobody stood on comes into it.
+    fn enter(&mut self, read: Read, assume_present: impl Fn(&Read) -> bool) -> Arc<Read> {
+        if let Some((known, _)) = self.entries.get_key_value(&read) {
+            return known.clone();
+        }
+        let (key, read) = (Key::new(assume_present(&read)), Arc::new(read));
+        self.entries.insert(read.clone(), key);
+        self.moves += 1;
+        read
+    }
+
     /// Somebody comes to a key or leaves it: what it costs and when it is due follow; a key without anybody goes.
-    fn change(&mut self, store: &StoreUid, read: &Read, who: &S, now: Now, act: impl FnOnce(&mut Crowd<S>)) {
+    fn change(&mut self, store: &StoreUid, read: &Arc<Read>, party: &Arc<str>, now: Now, act: impl FnOnce(&mut Crowd)) {
         let Some(key) = self.entries.get_mut(read) else { return };
-        let stands = |crowd: &Crowd<S>| (crowd.interval(), crowd.parties().len());
+        let stands = |crowd: &Crowd| (crowd.interval(), crowd.parties().len());
         let before = stands(&key.subscribers);
         act(&mut key.subscribers);
         let after = stands(&key.subscribers);
         if after != before {
             let cost = |(interval, parties)| Cost::new(interval, parties);
-            self.shares.change(key.subscribers.parties(), &who.party(), cost(before), cost(after));
+            self.shares.change(key.subscribers.parties(), party, cost(before), cost(after));
         }
         if key.subscribers.is_empty() {
             if let Some(at) = key.due {
@@ -318,7 +337,7 @@ impl<S: Subscriber> StoreTable<S> {
         }
     }
 
-    fn not_after(&mut self, read: &Read, due: Option<Instant>) {
+    fn not_after(&mut self, read: &Arc<Read>, due: Option<Instant>) {
         let Some(key) = self.entries.get_mut(read) else { return };
         if let (Some(at), Some(due)) = (key.due, due)
             && due < at
@@ -329,7 +348,7 @@ impl<S: Subscriber> StoreTable<S> {
         }
     }
 
-    fn postpone(&mut self, store: &StoreUid, read: &Read, now: Now) {
+    fn postpone(&mut self, store: &StoreUid, read: &Arc<Read>, now: Now) {
         let Some(key) = self.entries.get_mut(read) else { return };
         if let Some(at) = key.due.take() {
             self.due.remove(&(at, read.clone()));

@@ -1,24 +1,27 @@
 //! What notifications need of the key table: which keys there are, and who is not polled for.
 
+use std::time::Duration;
+
 use super::{KeyTable, Read, Subscriber};
 
 impl<S: Subscriber> KeyTable<S> {
     /// What is in the table of a store, and a number that moves when that does.
     pub fn reads(&self, store: &str) -> Option<(u64, impl Iterator<Item = &Read>)> {
-        self.stores.get(store).map(|table| (table.moves, table.entries.keys()))
+        self.stores.get(store).map(|table| (table.moves, table.entries.keys().map(|read| &**read)))
     }
 
     /// Who stands on a key without being polled for.
     pub fn to_be_told(&self, store: &str, read: &Read) -> Vec<S> {
         let key = self.stores.get(store).and_then(|t| t.entries.get(read));
-        key.into_iter().flat_map(|k| k.subscribers.to_be_told()).cloned().collect()
+        let crowd = key.into_iter().flat_map(|k| k.subscribers.all());
+        let told = crowd.filter_map(|id| self.subscriptions.of(id)).filter(|s| s.stands.interval == Duration::MAX);
+        told.map(|s| s.who.clone()).collect()
     }
 
     /// Whether a subscriber is not polled for: only a notification may wake it.
     pub fn has_to_be_told(&self, subscriber: &S) -> bool {
-        let Some((store, reads)) = self.subscriptions.get(subscriber) else { return false };
-        let key = reads.first().and_then(|read| self.stores.get(store)?.entries.get(read));
-        key.is_some_and(|k| k.subscribers.has_to_be_told(subscriber))
+        let known = self.subscriptions.get(subscriber);
+        known.is_some_and(|s| s.stands.interval == Duration::MAX && !s.stands.reads.is_empty())
     }
 }
 
