@@ -3,12 +3,13 @@
 mod body;
 mod held;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 pub use body::{Body, Desired, Precondition};
 pub use held::{adopted_keys, held_alone, held_annotations, string_keys};
 use held::{applied_fields, entries, has_foreign_keys, hash_fields, is_merging, names};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use litemap::LiteMap;
 
 use super::{
     model::{Reference, version},
@@ -38,15 +39,23 @@ pub struct TargetMeta {
     /// Numeric resourceVersion.
     pub version: u64,
     /// The references that own it: (name, uid).
-    pub owners: Vec<(String, String)>,
+    pub owners: Box<[(Box<str>, Box<str>)]>,
     /// Annotation to stamp.
-    pub stamps: BTreeMap<String, Box<Stamp>>,
+    pub stamps: LiteMap<Box<str>, Box<Stamp>>,
     /// Field manager to the hash of the fields it holds; ours only.
-    pub fields: BTreeMap<String, String>,
+    pub fields: LiteMap<Box<str>, Box<str>>,
     /// The stamps that merging references hold: such a reference owns its keys, not the Secret.
     pub merged: BTreeSet<String>,
     /// It has data keys that are held by others alone.
     pub foreign_keys: bool,
+}
+
+/// A map without room to spare: there are thousands, of mostly one entry.
+fn exact<K: Ord, V>(entries: impl Iterator<Item = (K, V)>) -> LiteMap<K, V> {
+    let entries: Vec<(K, V)> = entries.collect();
+    let mut map = LiteMap::with_capacity(entries.len());
+    map.extend(entries);
+    map
 }
 
 /// Whose a Secret is, seen from one reference.
@@ -70,13 +79,14 @@ impl TargetMeta {
         Self {
             uid: meta.uid.clone().unwrap_or_default(),
             version: version(meta),
-            owners: owners.filter(ours).map(|o| (o.name.clone(), o.uid.clone())).collect(),
-            stamps: stamps.filter_map(|(k, v)| Some((k.clone(), Box::new(v.parse().ok()?)))).collect(),
-            fields: managed
-                .filter_map(|m| Some((m.manager.clone()?, m.fields_v1.as_ref()?)))
-                .filter(|(manager, _)| manager == MANAGER || is_merging(manager))
-                .map(|(manager, fields)| (manager, hash_fields(&applied_fields(&fields.0))))
-                .collect(),
+            owners: owners.filter(ours).map(|o| (o.name.as_str().into(), o.uid.as_str().into())).collect(),
+            stamps: exact(stamps.filter_map(|(k, v)| Some((k.as_str().into(), Box::new(v.parse().ok()?))))),
+            fields: exact(
+                managed
+                    .filter_map(|m| Some((m.manager.as_deref()?, m.fields_v1.as_ref()?)))
+                    .filter(|(manager, _)| *manager == MANAGER || is_merging(manager))
+                    .map(|(manager, fields)| (manager.into(), hash_fields(&applied_fields(&fields.0)).into())),
+            ),
             merged: entries(meta)
                 .filter(|(who, _)| is_merging(who))
                 .flat_map(|(_, fields)| names(fields, "/f:metadata/f:annotations"))
@@ -124,9 +134,9 @@ impl TargetMeta {
         Some(Self {
             uid,
             version: 0,
-            owners: vec![(reference.key.name.to_string(), reference.uid.to_string())],
-            stamps: [(annotation(&reference.key.name), Box::new(stamp))].into(),
-            fields: BTreeMap::new(),
+            owners: [((*reference.key.name).into(), (*reference.uid).into())].into(),
+            stamps: exact([(annotation(&reference.key.name).into(), Box::new(stamp))].into_iter()),
+            fields: LiteMap::new(),
             merged: BTreeSet::new(),
             foreign_keys: false,
         })
@@ -134,7 +144,7 @@ impl TargetMeta {
 
     /// The stamp of a reference of this name.
     pub fn stamp(&self, reference: &str) -> Option<&Stamp> {
-        self.stamps.get(&annotation(reference)).map(|s| &**s)
+        self.stamps.get(&*annotation(reference)).map(|s| &**s)
     }
 
     /// Whose it is.
@@ -147,7 +157,7 @@ impl TargetMeta {
 
     /// The stamp of a reference of this name says that it merged keys into someone's Secret, no more.
     fn is_merged(&self, reference: &str) -> bool {
-        let merges = self.fields.contains_key(&merge_manager(reference));
+        let merges = self.fields.contains_key(&*merge_manager(reference));
         merges && !self.fields.contains_key(MANAGER) || self.merged.contains(&annotation(reference))
     }
 
@@ -155,10 +165,10 @@ impl TargetMeta {
     /// adopted is whole only when nobody else holds a key of it.
     pub fn has_drifted(&self, reference: &Reference, policy: CreationPolicy) -> bool {
         let manager = manager(&reference.key.name, policy);
-        let held = self.fields.get(&manager);
+        let held = self.fields.get(&*manager);
         match (self.stamp(&reference.key.name), held) {
             (Some(stamp), Some(held)) => {
-                stamp.fields != *held || (policy == CreationPolicy::Adopt && self.foreign_keys)
+                *stamp.fields != **held || (policy == CreationPolicy::Adopt && self.foreign_keys)
             }
             _ => true,
         }

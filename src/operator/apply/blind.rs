@@ -49,7 +49,7 @@ impl Writer {
                 (Ok(meta), _) => {
                     let mut meta = TargetMeta::new(&meta);
                     // Nobody looks at it from now on: what was put is what is there.
-                    meta.fields = [(MANAGER.to_owned(), write.stamp.fields.clone())].into();
+                    meta.fields = [(MANAGER.into(), write.stamp.fields.as_str().into())].into_iter().collect();
                     let created = precondition == Precondition::Absent;
                     // An object's version moves only when it changes, and the reference was written after its target.
                     let changed = created || meta.version > reference.version;

@@ -126,7 +126,7 @@ impl Engine {
         for (key, meta) in &self.targets {
             for (annotation, stamp) in &meta.stamps {
                 let name = annotation.strip_prefix(STAMP_PREFIX).unwrap_or_default();
-                let merged = meta.fields.contains_key(&manager(name, CreationPolicy::Merge));
+                let merged = meta.fields.contains_key(&*manager(name, CreationPolicy::Merge));
                 let alive = self.by_target.get(key).is_some_and(|r| r.iter().any(|k| slug(&k.name) == name));
                 // One that cannot be read may be the one.
                 let unread = self.unreadable.iter().any(|k| k.namespace == key.namespace && slug(&k.name) == name);

@@ -17,7 +17,7 @@ proptest! {
         let read = TargetMeta::new(&meta);
         let written = meta.annotations.clone().unwrap_or_default();
         for (name, stamp) in &read.stamps {
-            prop_assert!(name.starts_with(STAMP_PREFIX) && written[name] == stamp.to_string());
+            prop_assert!(name.starts_with(STAMP_PREFIX) && written[&**name] == stamp.to_string());
         }
         prop_assert!(read.owners.len() + read.merged.len() + read.fields.len() <= body.len());
         let held: BTreeSet<String> = entries(&meta).flat_map(|(_, fields)| super::held::held(&[("", fields)])).collect();

@@ -89,7 +89,7 @@ fn references_that_merge_do_not_see_each_other() {
         both = Some(applied(reference, &write, both.as_ref()));
     }
     let both = TargetMeta::new(&both.unwrap());
-    assert_eq!(both.fields.keys().collect::<Vec<_>>(), ["secretref/a", "secretref/b"]);
+    assert_eq!(both.fields.keys().map(|name| &**name).collect::<Vec<_>>(), ["secretref/a", "secretref/b"]);
     assert!(!both.has_drifted(&ra, CreationPolicy::Merge) && !both.has_drifted(&rb, CreationPolicy::Merge));
     let mut one_lost = both;
     one_lost.fields.insert("secretref/a".into(), "other".into());
@@ -103,9 +103,9 @@ fn whose_a_secret_is() {
     let meta = |owners: &[(&str, &str)], stamped: Option<&str>| TargetMeta {
         uid: "s".into(),
         version: 1,
-        owners: owners.iter().map(|(n, u)| (n.to_string(), u.to_string())).collect(),
-        stamps: stamped.map(|name| (annotation(name), stamp().into())).into_iter().collect(),
-        fields: BTreeMap::new(),
+        owners: owners.iter().map(|(n, u)| ((*n).into(), (*u).into())).collect(),
+        stamps: stamped.map(|name| (annotation(name).into(), stamp().into())).into_iter().collect(),
+        fields: LiteMap::new(),
         merged: BTreeSet::new(),
         foreign_keys: false,
     };
@@ -190,7 +190,8 @@ fn merging_into_a_secret_does_not_make_it_ours() {
 fn what_is_not_ours_is_not_revoked() {
     let revoked = |meta: &ObjectMeta| {
         let tenancy = Some(serde_json::from_value(json!({ "onRevoke": "Delete" })).unwrap());
-        let world = World { target: Some(TargetMeta::new(meta)), tenancy, labels: BTreeMap::new(), ..full() };
+        let world =
+            World { target: Some(TargetMeta::new(meta)), tenancy, labels: std::collections::BTreeMap::new(), ..full() };
         matches!(world.attempt(), Action::Revoke(_))
     };
     let ours = applied(&full().reference(), &write(&full()), None);
