@@ -21,7 +21,7 @@ pub const GROUPS: &[(&str, &[Row])] = &[
 ];
 
 pub const NOT_TRIED: &[&str] = &[
-    "An outage of the store of 10 minutes in every run: it is one of a minute (`SECRETREF_OUTAGE=600` makes it longer).",
+    "An outage of the store of 10 minutes in every run: it is one of a minute. With `SECRETREF_OUTAGE=600`, which held when this was written, it is one of 10.",
     "Somebody who writes to a workload faster than it can be read and patched: its restart is owed, and tried again with growing waits until they stop.",
 ];
 
