@@ -128,20 +128,21 @@ fn list(schema: &Value, items: &[Value], path: &str, found: &mut Found) {
 }
 
 fn object(schema: &Value, fields: &Map<String, Value>, path: &str, found: &mut Found) {
-    let mut say = |message: String| found.push((path.to_owned(), message));
-    if let Some(most) = schema["maxProperties"].as_u64().filter(|most| fields.len() as u64 > *most) {
-        say(format!("must have at most {most} entries"));
-    }
     let properties = schema["properties"].as_object();
     let schema_of = |name: &str| properties.and_then(|p| p.get(name)).or_else(|| schema.get("additionalProperties"));
     // The server drops a null of a field that it knows, as if the field were not there: none is nullable.
     let dropped = |name: &str, value: &Value| value.is_null() && schema_of(name).is_some();
+    let kept = fields.iter().filter(|(name, value)| !dropped(name, value));
+    let count = kept.clone().count() as u64;
+    if let Some(most) = schema["maxProperties"].as_u64().filter(|most| count > *most) {
+        found.push((path.to_owned(), format!("must have at most {most} entries")));
+    }
     for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if fields.get(required).is_none_or(|value| dropped(required, value)) {
             found.push((join(path, required), "is required".to_owned()));
         }
     }
-    for (name, value) in fields.iter().filter(|(name, value)| !dropped(name, value)) {
+    for (name, value) in kept {
         let field = join(path, name);
         match schema_of(name) {
             Some(schema) => check(schema, value, &field, found),

@@ -206,7 +206,10 @@ async fn watches_are_silently_dead() {
     let watched = |from: usize| -> BTreeSet<String> {
         let asked = scene.api.asked();
         let watches = asked[from..].iter().filter(|a| a.is_watch());
-        watches.map(|a| a.path.split('?').next().unwrap_or_default().to_owned()).collect()
+        let lasting = |part: &&str| {
+            !["resourceVersion", "timeoutSeconds", "sendInitialEvents"].iter().any(|p| part.starts_with(p))
+        };
+        watches.map(|a| a.path.split(['?', '&']).filter(lasting).collect::<Vec<_>>().join("&")).collect()
     };
     let (all, before) = (watched(0), scene.api.asked().len());
     let _silent = scene.api.on(usize::MAX, Does::Swallow, Asked::is_watch);
