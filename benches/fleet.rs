@@ -1,7 +1,7 @@
 //! `make bench`: what many references cost the operator, as it is shipped, on a real API server and OpenBao.
 //!
-//! Its memory with nothing to do and with `SECRETREF_FLEET` references (10,000 unless told) of 2 kB on 500 names; the time
-//! from a new reference to its Secret, and from a notification of a new value to the Secrets that hold it.
+//! Its memory with nothing to do and with `SECRETREF_FLEET` references (10,000 unless told) of 2 kB on 500 names, and the
+//! time from a new reference to its Secret.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a benchmark")]
 
 #[path = "../tests/harness/mod.rs"]
