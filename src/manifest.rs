@@ -58,26 +58,22 @@ impl Document {
         schema::check(&judge.schema, &self.value, "", &mut found);
         // Rules stand on a schema that holds, for the API server, too.
         if found.is_empty() {
-            found = rules(judge, &self.kept());
+            found = rules(judge, &self.value);
         }
         let mut found: Vec<Finding> = found.into_iter().map(finding).collect();
         found.sort_by_key(|f| f.line);
         found
     }
-
-    /// What the API server would keep of it: no null, and no status, which begins with the default.
-    pub fn kept(&self) -> Value {
-        let mut object = self.value.clone();
-        if let Some(object) = object.as_object_mut() {
-            object.remove("status");
-        }
-        drop_nulls(&mut object);
-        object
-    }
 }
 
 fn rules(judge: &Judge, object: &Value) -> Vec<(String, String)> {
-    let errors = Validator::new().validate_compiled(&judge.rules, object, None);
+    let mut object = object.clone();
+    // What a manifest says of the status does not count; the server begins with the default.
+    if let Some(object) = object.as_object_mut() {
+        object.remove("status");
+    }
+    drop_nulls(&mut object);
+    let errors = Validator::new().validate_compiled(&judge.rules, &object, None);
     errors
         .err()
         .map(|errors| errors.into_vec())
@@ -94,6 +90,7 @@ fn rules(judge: &Judge, object: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
+/// To a rule, what is null is not there.
 fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(map) => {

@@ -31,23 +31,12 @@ fn finish(crd: CustomResourceDefinition) -> Result<Value, serde_json::Error> {
     let mut crd = serde_json::to_value(crd)?;
     if let Some(status) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/status") {
         status["default"] = json!({ "observedGeneration": -1 });
+        if let Some(status) = status.as_object_mut() {
+            status.remove("nullable");
+        }
     }
     bound_conditions(&mut crd);
-    null_is_absent(&mut crd);
     Ok(crd)
-}
-
-/// What charts render for values that are not set: where a field may not be null, the server drops it. Where it may, a
-/// null is kept, and an `enum` refuses it.
-fn null_is_absent(schema: &mut Value) {
-    match schema {
-        Value::Object(fields) => {
-            fields.remove("nullable");
-            fields.values_mut().for_each(null_is_absent);
-        }
-        Value::Array(items) => items.iter_mut().for_each(null_is_absent),
-        _ => {}
-    }
 }
 
 /// Condition texts come from an upstream type without maxima; without them CEL costs cannot be estimated.

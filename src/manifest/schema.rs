@@ -20,7 +20,12 @@ pub(super) fn join(path: &str, field: &str) -> String {
 pub(super) fn check(schema: &Value, value: &Value, path: &str, found: &mut Found) {
     let mut say = |message: String| found.push((path.to_owned(), message));
     if value.is_null() {
-        return say("must not be null".to_owned());
+        match (schema["nullable"] == true, schema["enum"].as_array()) {
+            (false, _) => say("must not be null".to_owned()),
+            (true, Some(allowed)) if !allowed.contains(value) => say(one_of(allowed)),
+            (true, _) => {}
+        }
+        return;
     }
     let wanted = schema["type"].as_str().unwrap_or_default();
     if !is_a(wanted, value) {
@@ -29,8 +34,7 @@ pub(super) fn check(schema: &Value, value: &Value, path: &str, found: &mut Found
     if let Some(allowed) = schema["enum"].as_array()
         && !allowed.contains(value)
     {
-        let allowed: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
-        say(format!("must be one of: {}", allowed.join(", ")));
+        say(one_of(allowed));
     }
     match value {
         Value::String(text) => string(schema, text, &mut say),
@@ -47,6 +51,11 @@ pub(super) fn check(schema: &Value, value: &Value, path: &str, found: &mut Found
         Value::Object(fields) => object(schema, fields, path, found),
         Value::Null | Value::Bool(_) => {}
     }
+}
+
+fn one_of(allowed: &[Value]) -> String {
+    let allowed: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
+    format!("must be one of: {}", allowed.join(", "))
 }
 
 fn is_a(wanted: &str, value: &Value) -> bool {
@@ -128,21 +137,21 @@ fn list(schema: &Value, items: &[Value], path: &str, found: &mut Found) {
 }
 
 fn object(schema: &Value, fields: &Map<String, Value>, path: &str, found: &mut Found) {
+    let mut say = |message: String| found.push((path.to_owned(), message));
+    if let Some(most) = schema["maxProperties"].as_u64().filter(|most| fields.len() as u64 > *most) {
+        say(format!("must have at most {most} entries"));
+    }
     let properties = schema["properties"].as_object();
     let schema_of = |name: &str| properties.and_then(|p| p.get(name)).or_else(|| schema.get("additionalProperties"));
-    // The server drops a null of a field that it knows, as if the field were not there: none is nullable.
-    let dropped = |name: &str, value: &Value| value.is_null() && schema_of(name).is_some();
-    let kept = fields.iter().filter(|(name, value)| !dropped(name, value));
-    let count = kept.clone().count() as u64;
-    if let Some(most) = schema["maxProperties"].as_u64().filter(|most| count > *most) {
-        found.push((path.to_owned(), format!("must have at most {most} entries")));
-    }
+    // The server drops a null where none may be, as if the field were not there.
+    let dropped =
+        |name: &str, value: &Value| value.is_null() && schema_of(name).is_some_and(|schema| schema["nullable"] != true);
     for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if fields.get(required).is_none_or(|value| dropped(required, value)) {
             found.push((join(path, required), "is required".to_owned()));
         }
     }
-    for (name, value) in kept {
+    for (name, value) in fields.iter().filter(|(name, value)| !dropped(name, value)) {
         let field = join(path, name);
         match schema_of(name) {
             Some(schema) => check(schema, value, &field, found),
