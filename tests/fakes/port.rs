@@ -18,7 +18,7 @@ impl Port {
         Self::at((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port")
     }
 
-    /// This one, if nobody has it.
+    /// This one, if nobody listens there; others that hold it too are not in the way.
     pub fn at(address: SocketAddr) -> std::io::Result<Self> {
         let held = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         held.set_reuse_address(true)?;

@@ -103,11 +103,12 @@ async fn the_first_leads_and_hands_over_when_it_stops() {
     let spec = server.lease.lock().unwrap().clone().unwrap().spec.unwrap();
     assert!(spec.holder_identity.unwrap().starts_with("b_"));
     assert_eq!((spec.lease_transitions, spec.lease_duration_seconds), (Some(1), Some(15)));
-    // A leader renews without reading.
+    // A leader renews without reading, and not more often than it has to.
     server.log.lock().unwrap().clear();
     tokio::time::sleep(RETRY + ms(300)).await;
     let log = server.log.lock().unwrap().clone();
     assert!(!log.is_empty() && log.iter().all(|method| method == "PUT"), "{log:?}");
+    assert!(log.len() as f64 <= begun.elapsed().div_duration_f64(RETRY), "{log:?} in {:?}", begun.elapsed());
     b.task.abort();
 }
 
