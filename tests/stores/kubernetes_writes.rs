@@ -184,12 +184,13 @@ async fn conditions() {
 
     let current = store.metadata(&wanted).await.unwrap().unwrap().version.unwrap();
     for (name, when) in [("acme--race", When::Absent), ("acme--a", latest(&current))] {
-        let writes: Vec<_> = (0..20).map(|n| write(single(&format!("canary-{n}")), when.clone())).collect();
+        // None of them is there already: to write what is there changes nothing, and whoever comes next wins as well.
+        let writes: Vec<_> = (0..20).map(|n| write(single(&format!("canary-race-{n}")), when.clone())).collect();
         let wanted = key(name);
         let results = futures::future::join_all(writes.iter().map(|write| store.set(&wanted, write))).await;
         let won: Vec<_> = results.iter().enumerate().filter(|(_, r)| !matches!(r, Ok(Written::Conflict))).collect();
         assert_eq!(won.len(), 1, "{results:?}");
-        assert_eq!(value(&*store, name).await, Some(format!("canary-{}", won[0].0)));
+        assert_eq!(value(&*store, name).await, Some(format!("canary-race-{}", won[0].0)));
     }
     place.end().await;
 }
