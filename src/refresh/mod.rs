@@ -100,6 +100,9 @@ struct StoreTable {
     moves: u64,
 }
 
+/// Keys of one phase fall due this close together, since clocks are read one after the other: one list is for all of them.
+const TOGETHER: Duration = Duration::from_millis(50);
+
 impl<S> Default for KeyTable<S> {
     fn default() -> Self {
         Self { stores: HashMap::new(), subscriptions: Subscriptions::default() }
@@ -201,10 +204,11 @@ impl<S: Subscriber> KeyTable<S> {
     /// The polls that are due at a store, at most `limit`; each is put off to its next cycle.
     pub fn take_due(&mut self, store: &StoreUid, limit: usize, now: Now) -> Vec<Read> {
         let Some(table) = self.stores.get_mut(store) else { return Vec::new() };
+        let (reach, after) = if table.aligned { (now.later(TOGETHER), now.later(2 * TOGETHER)) } else { (now, now) };
         let due: Vec<Arc<Read>> =
-            table.due.iter().take_while(|(at, _)| *at <= now.mono).take(limit).map(|(_, r)| r.clone()).collect();
+            table.due.iter().take_while(|(at, _)| *at <= reach.mono).take(limit).map(|(_, r)| r.clone()).collect();
         for read in &due {
-            table.postpone(store, read, now);
+            table.postpone(store, read, after);
         }
         due.iter().map(|read| (**read).clone()).collect()
     }

@@ -20,6 +20,11 @@ impl Now {
     pub fn get() -> Self {
         Self { mono: Instant::now(), wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() }
     }
+
+    /// A moment that comes after this one.
+    pub(super) fn later(self, by: Duration) -> Self {
+        Self { mono: self.mono + by, wall: self.wall + by }
+    }
 }
 
 /// The next moment of a phase: the same on every replica, and after every restart.

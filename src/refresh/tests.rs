@@ -280,6 +280,32 @@ fn where_lists_tell_of_changes_all_keys_are_due_at_once_and_intervals_are_not_st
     assert_eq!(due.iter().filter(|(_, due)| *due == 100).count(), 2, "the slow ones come along: {due:?}");
 }
 
+/// The two clocks are never read at the same moment, and phases count in milliseconds.
+#[test]
+fn keys_that_fall_due_a_moment_apart_are_one_list() {
+    let (uid, start): (StoreUid, _) = ("u".into(), Instant::now());
+    let mut table = table(&uid, 200.0);
+    table.align(&uid, true, at(start, 0));
+    let (micros, slips) = (Duration::from_micros, [0, 900, 2_500]);
+    for reference in 0..100 {
+        let (mut now, slip) = (at(start, 1), slips[reference as usize % 3]);
+        now.mono -= micros(slip);
+        table.subscribe(&reference, &uid, [key(&format!("k{reference}"))].into(), MINUTE, |_| false, now);
+    }
+    let mut lists = Vec::new();
+    while lists.len() < 10 {
+        let mono = table.next_due("u").unwrap() + micros(200);
+        let wall = at(start, 0).wall + (mono - start);
+        let slip = micros(slips[lists.len() % 3]);
+        lists.push((
+            mono - start,
+            table.take_due(&uid, usize::MAX, Now { mono: mono - slip.min(micros(200)), wall: wall + slip }).len(),
+        ));
+    }
+    assert!(lists.iter().all(|(_, due)| *due == 100), "{lists:?}");
+    assert!(lists.windows(2).all(|w| w[1].0 - w[0].0 > MINUTE / 2), "{lists:?}");
+}
+
 #[test]
 fn a_list_settles_what_has_not_changed_and_nothing_else() {
     let (uid, start): (StoreUid, _) = ("u".into(), Instant::now());

@@ -109,7 +109,8 @@ async fn a_change_in_the_store_is_one_trace_with_the_poll_that_saw_it() {
 #[tokio::test]
 async fn a_failure_is_in_the_trace() {
     let world = World::new().await;
-    world.home.secret("token", &json!({ "token": world.bao.token(&[]).await })).await;
+    let denied = r#"path "secret/data/*" { capabilities = ["read"] } path "secret/data/acme--denied" { capabilities = ["deny"] }"#;
+    world.bao.policy("reader", denied).await;
     world.reference("denied", one("KEY", "denied")).await;
     world.acme.until_reason("denied", "PermissionDenied").await;
     let failed = wait_for("a span that failed", || async {
