@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     api::SecretReference,
-    operator::{model::Reference, target::Desired},
+    operator::{
+        model::{ObjectKey, Reference},
+        target::Desired,
+    },
     resolver::{Configuration, Resolution},
     secret::SecretValue,
 };
@@ -79,7 +82,7 @@ fn secret(
 ) -> Result<(), Box<dyn Error>> {
     let object = configuration.object.as_deref().cloned();
     let object = object.unwrap_or_else(|| SecretReference::new("config", configuration.spec.clone()));
-    let reference = Reference::new(&object)?;
+    let reference = Reference::new(ObjectKey::of(&object.metadata), &object)?;
     let desired = Desired::new(&reference, &object.spec, resolution.resolved.data);
     writeln!(out, "---\n# The operator adds its stamp and the owner reference.")?;
     writeln!(out, "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {}", Value::from(&*reference.target))?;

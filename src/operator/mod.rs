@@ -6,6 +6,7 @@ mod cycles;
 mod engine;
 mod events;
 pub(crate) mod explain;
+mod job;
 mod keeper;
 pub mod lease;
 pub(crate) mod model;

@@ -2,7 +2,7 @@
 
 mod packed;
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
@@ -41,6 +41,29 @@ impl Subscriber for ObjectKey {
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Names of namespaces, each kept once for all objects that one watch sees in it.
+#[derive(Default)]
+pub struct Namespaces(HashSet<Arc<str>>);
+
+impl Namespaces {
+    /// More than there are; what is gone does not stay for ever.
+    const MOST: usize = 10_000;
+
+    /// An object's key.
+    pub fn key(&mut self, meta: &ObjectMeta) -> ObjectKey {
+        let mut key = ObjectKey::of(meta);
+        if let Some(known) = self.0.get(&key.namespace) {
+            key.namespace = known.clone();
+        } else {
+            if self.0.len() >= Self::MOST {
+                self.0.clear();
+            }
+            self.0.insert(key.namespace.clone());
+        }
+        key
     }
 }
 
@@ -106,12 +129,11 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// The compact model of a watched object.
+    /// The compact model of a watched object, whose key this is.
     ///
     /// # Errors
     /// When the object cannot be written as JSON, which it was read from.
-    pub fn new(object: &SecretReference) -> Result<Self, serde_json::Error> {
-        let key = ObjectKey::of(&object.metadata);
+    pub fn new(key: ObjectKey, object: &SecretReference) -> Result<Self, serde_json::Error> {
         let target = object.spec.target_name(&key.name);
         let target = if *target == *key.name { key.name.clone() } else { target.into() };
         Ok(Self {
@@ -149,6 +171,22 @@ impl Reference {
         if let Ok(text) = serde_json::to_string(status) {
             self.status = Packed::new(&text);
             self.version = self.version.max(version);
+        }
+    }
+
+    /// Names that an older model of it holds are kept once.
+    pub fn share_names(&mut self, known: &Self) {
+        let shared = |name: &mut Arc<str>, known: &Arc<str>| {
+            if name == known {
+                *name = known.clone();
+            }
+        };
+        shared(&mut self.key.namespace, &known.key.namespace);
+        shared(&mut self.key.name, &known.key.name);
+        shared(&mut self.uid, &known.uid);
+        shared(&mut self.target, &known.target);
+        if self.store == known.store {
+            self.store = known.store.clone();
         }
     }
 

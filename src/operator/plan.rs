@@ -117,7 +117,7 @@ fn store_exists<'a>(o: &Observed<'a>) -> Result<(&'a Tenancy, &'a Scheme, Option
 }
 
 /// The organisation whose values the target holds is not the one that is bound now.
-pub fn org_changed<'a>(o: &Observed<'a>, tenant: &Tenant) -> Option<&'a Stamp> {
+pub fn org_changed(o: &Observed<'_>, tenant: &Tenant) -> Option<Stamp> {
     let stamp = o.target?.stamp(&o.reference.key.name)?;
     (stamp.uid == *o.reference.uid && stamp.org.as_deref() != tenant.org.as_ref().map(|o| o.as_str())).then_some(stamp)
 }
@@ -135,7 +135,7 @@ pub fn halt(o: &Observed<'_>, problem: Problem) -> Action {
     // Not the reason: a spec may say OrgNotBound of itself, and loses nothing by that.
     let lost = changed_from.is_some() || bound.is_none();
     let problem = match changed_from {
-        Some((stamp, tenant)) if problem.reason != Reason::OrgMismatch => changed(stamp, tenant, Some(&problem)),
+        Some((stamp, tenant)) if problem.reason != Reason::OrgMismatch => changed(&stamp, tenant, Some(&problem)),
         _ => problem,
     };
     revoke_or_leave(o, problem, lost && tenancy::on_revoke(Some(tenancy)) == OnRevoke::Delete)
@@ -144,7 +144,7 @@ pub fn halt(o: &Observed<'_>, problem: Problem) -> Action {
 fn revoke_or_leave(o: &Observed<'_>, problem: Problem, revoke: bool) -> Action {
     let ours = o.target.is_some_and(|t| {
         let policy = o.spec.creation_policy();
-        t.stamp(&o.reference.key.name).is_some() && t.ownership(o.reference, policy) == Ownership::Ours
+        t.is_stamped(&o.reference.key.name) && t.ownership(o.reference, policy) == Ownership::Ours
     });
     if revoke && ours { Action::Revoke(problem) } else { Action::Leave(problem) }
 }
@@ -166,7 +166,7 @@ pub fn doubted(
     let named = named_keys(o, tenant);
     let was_there = |key: &StoreKey| {
         let absent = |s: &Stamp| o.prints.source(&s.uid, &Read::Key(key.clone(), None), &State::Absent);
-        named.contains(key) && stamp.is_some_and(|s| !s.sources.contains(&absent(s)))
+        named.contains(key) && stamp.as_ref().is_some_and(|s| !s.sources.contains(&absent(s)))
     };
     // Without an interval there is no second look.
     let looks_again = !o.spec.refresh_interval().is_zero();
@@ -203,7 +203,7 @@ pub fn plan(
                 StoreSeen::Found { tenancy, .. } => tenancy::on_revoke(Some(tenancy)),
                 StoreSeen::Missing => OnRevoke::Keep,
             };
-            return revoke_or_leave(o, changed(stamp, tenant, Some(&problem)), on_revoke == OnRevoke::Delete);
+            return revoke_or_leave(o, changed(&stamp, tenant, Some(&problem)), on_revoke == OnRevoke::Delete);
         }
     };
     if let Err(problem) = resolve::deliverable(o.spec, &resolved.data) {
@@ -231,6 +231,7 @@ pub fn plan(
         .target
         .and_then(|t| t.stamp(&o.reference.key.name))
         .filter(|s| s.key_id == stamp.key_id && s.uid == stamp.uid);
+    let known = known.as_ref();
     if let Some(target) = o.target
         && target.ownership(o.reference, policy) == Ownership::Ours
         && known.is_some_and(|k| {

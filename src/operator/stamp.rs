@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     fmt::{self, Write},
     str::FromStr,
+    sync::Arc,
 };
 
 use aws_lc_rs::{digest, hmac};
@@ -56,7 +57,7 @@ impl Fingerprints {
     }
 
     /// Of what the store said about one key.
-    pub fn source(&self, uid: &str, read: &Read, state: &State) -> String {
+    pub fn source(&self, uid: &str, read: &Read, state: &State) -> Source {
         let mut mac = self.start("source", uid);
         let (kind, name) = match read {
             Read::Key(key, _) => ("key", key.as_str()),
@@ -75,15 +76,17 @@ impl Fingerprints {
             State::Absent | State::Failed(_) => part(&mut mac, b""),
             State::Listed(keys) => keys.iter().for_each(|k| part(&mut mac, k.as_str().as_bytes())),
         }
-        hex(&mac.sign().as_ref()[..SOURCE_BYTES])
+        let mut source = Source::default();
+        source.copy_from_slice(&mac.sign().as_ref()[..SOURCE_BYTES]);
+        source
     }
 
     /// Of what the store said about every key: after a restart each is checked as it is polled, and only what is not
     /// among them has to be resolved again.
     pub fn sources<'a>(&self, uid: &str, sources: impl IntoIterator<Item = (&'a Read, &'a State)>) -> Sources {
-        let mut all: Vec<String> = sources.into_iter().map(|(read, state)| self.source(uid, read, state)).collect();
+        let mut all: Vec<Source> = sources.into_iter().map(|(read, state)| self.source(uid, read, state)).collect();
         all.sort_unstable();
-        Sources(all.concat().into())
+        Sources(all.into())
     }
 
     fn start(&self, what: &str, uid: &str) -> hmac::Context {
@@ -110,26 +113,38 @@ fn part(mac: &mut hmac::Context, bytes: &[u8]) {
 /// Bytes of one source's fingerprint: there are few of them, and each is looked up under its own key's name.
 const SOURCE_BYTES: usize = 5;
 
-/// Fingerprints of all sources of a target, one after the other.
+/// The fingerprint of one source.
+pub type Source = [u8; SOURCE_BYTES];
+
+/// Fingerprints of all sources of a target; in the annotation as hexadecimal, one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sources(Box<str>);
+pub struct Sources(Arc<[Source]>);
 
 impl Sources {
     /// Whether this fingerprint is among them.
-    pub fn contains(&self, source: &str) -> bool {
-        self.0.as_bytes().chunks(SOURCE_BYTES * 2).any(|s| s == source.as_bytes())
+    pub fn contains(&self, source: &Source) -> bool {
+        self.0.contains(source)
     }
 }
 
-impl From<&str> for Sources {
-    fn from(text: &str) -> Self {
-        Self(text.into())
+impl FromStr for Sources {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let source = |digits: &[u8]| {
+            let mut source = Source::default();
+            for (byte, digits) in source.iter_mut().zip(digits.chunks(2)) {
+                *byte = u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
+            }
+            Some(source)
+        };
+        text.as_bytes().chunks(SOURCE_BYTES * 2).map(source).collect::<Option<_>>().map(Self).ok_or(())
     }
 }
 
 impl fmt::Display for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        self.0.iter().try_for_each(|source| f.write_str(&hex(source)))
     }
 }
 
@@ -197,7 +212,7 @@ impl FromStr for Stamp {
             uid: uid.into(),
             generation: generation.parse().map_err(|_| ())?,
             fields: fields.into(),
-            sources: sources.into(),
+            sources: sources.parse()?,
             values: values.into(),
             org: (org != "-").then(|| org.to_owned()),
             global: scopes == "Global",
@@ -271,7 +286,7 @@ mod tests {
             uid: "u-1".into(),
             generation: 7,
             fields: "f".into(),
-            sources: "s".into(),
+            sources: "00112233445566778899".parse().unwrap(),
             values: "v".into(),
             org: None,
             global: true,

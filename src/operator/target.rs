@@ -40,8 +40,8 @@ pub struct TargetMeta {
     pub version: u64,
     /// The references that own it: (name, uid).
     pub owners: Box<[(Box<str>, Box<str>)]>,
-    /// Annotation to stamp.
-    pub stamps: LiteMap<Box<str>, Box<Stamp>>,
+    /// Annotation to stamp, as text: that is a third of what it would take to keep it read. All can be read.
+    pub stamps: LiteMap<Box<str>, Box<str>>,
     /// Field manager to the hash of the fields it holds; ours only.
     pub fields: LiteMap<Box<str>, Box<str>>,
     /// The stamps that merging references hold: such a reference owns its keys, not the Secret.
@@ -80,7 +80,11 @@ impl TargetMeta {
             uid: meta.uid.clone().unwrap_or_default(),
             version: version(meta),
             owners: owners.filter(ours).map(|o| (o.name.as_str().into(), o.uid.as_str().into())).collect(),
-            stamps: exact(stamps.filter_map(|(k, v)| Some((k.as_str().into(), Box::new(v.parse().ok()?))))),
+            stamps: exact(
+                stamps
+                    .filter(|(_, text)| text.parse::<Stamp>().is_ok())
+                    .map(|(annotation, text)| (annotation.as_str().into(), text.as_str().into())),
+            ),
             fields: exact(
                 managed
                     .filter_map(|m| Some((m.manager.as_deref()?, m.fields_v1.as_ref()?)))
@@ -107,9 +111,9 @@ impl TargetMeta {
     ) -> Option<Self> {
         let status = reference.status();
         let uid = status.target.as_ref()?.uid.clone()?;
-        let org = status.org.clone().or_else(|| bound.map(ToString::to_string));
+        let org = status.org.as_deref().map_or_else(|| bound.cloned(), |org| Org::new(org).ok());
         // What came from the platform-wide scope was not there in the organisation's.
-        let owner = org.as_deref().and_then(|org| Org::new(org).ok()).map(Owner::Org);
+        let owner = org.clone().map(Owner::Org);
         let absent: Vec<Read> = status
             .entries
             .iter()
@@ -125,7 +129,7 @@ impl TargetMeta {
             fields: String::new(),
             sources: prints.sources(&reference.uid, absent.iter().map(|read| (read, &State::Absent))),
             values: String::new(),
-            org,
+            org: org.map(|org| org.to_string()),
             global: true,
             delete: spec.deletion_policy() == DeletionPolicy::Delete,
             revision: status.target.as_ref().and_then(|t| t.revision).unwrap_or_default(),
@@ -135,7 +139,7 @@ impl TargetMeta {
             uid,
             version: 0,
             owners: [((*reference.key.name).into(), (*reference.uid).into())].into(),
-            stamps: exact([(annotation(&reference.key.name).into(), Box::new(stamp))].into_iter()),
+            stamps: exact([(annotation(&reference.key.name).into(), stamp.to_string().into())].into_iter()),
             fields: LiteMap::new(),
             merged: BTreeSet::new(),
             foreign_keys: false,
@@ -143,15 +147,20 @@ impl TargetMeta {
     }
 
     /// The stamp of a reference of this name.
-    pub fn stamp(&self, reference: &str) -> Option<&Stamp> {
-        self.stamps.get(&*annotation(reference)).map(|s| &**s)
+    pub fn stamp(&self, reference: &str) -> Option<Stamp> {
+        self.stamps.get(&*annotation(reference))?.parse().ok()
+    }
+
+    /// Whether a reference of this name left a stamp.
+    pub fn is_stamped(&self, reference: &str) -> bool {
+        self.stamps.contains_key(&*annotation(reference))
     }
 
     /// Whose it is.
     pub fn ownership(&self, reference: &Reference, policy: CreationPolicy) -> Ownership {
         let name = &reference.key.name;
         let owned = self.owners.iter().any(|(owner, _)| **owner == **name);
-        let stamped = self.stamp(name).is_some() && !self.is_merged(name) && (self.owners.is_empty() || owned);
+        let stamped = self.is_stamped(name) && !self.is_merged(name) && (self.owners.is_empty() || owned);
         if owned || stamped || policy == CreationPolicy::Merge { Ownership::Ours } else { Ownership::Foreign }
     }
 

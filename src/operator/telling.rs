@@ -26,7 +26,7 @@ impl Sync<'_> {
         let (resolved, changes) = (&write.resolved, write.changes_values);
         let before = self.job.target.as_ref().and_then(|t| t.stamp(&reference.key.name));
         let mut incomplete = resolved.warnings.clone();
-        if let Some(before) = before.filter(|b| is_of_same(b, &write.stamp)) {
+        if let Some(before) = before.as_ref().filter(|b| is_of_same(b, &write.stamp)) {
             // Without an interval nobody looks twice; but then a name that a prefix found may be new.
             let finds = self.spec.data_from().iter().any(|s| s.find.is_some());
             let unseen =
@@ -137,7 +137,7 @@ mod tests {
         let prints = Fingerprints::new(&"k".to_owned().into());
         let [gone, fell, never] = ["acme--gone", "acme--fell", "acme--never"].map(StoreKey::verbatim);
         let read = Read::Key(gone.clone(), None);
-        let mut stamp: Stamp = "k:t:u:1:f:s:v:acme:1:0:Global:Retain".parse().unwrap();
+        let mut stamp: Stamp = "k:t:u:1:f::v:acme:1:0:Global:Retain".parse().unwrap();
         stamp.sources = prints.sources("u", [(&read, &State::Absent)]);
         let fallbacks = [gone.clone(), fell.clone(), never.clone()];
         let told = fell_back(&prints, &stamp, &fallbacks, |key| *key != never);

@@ -25,10 +25,10 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot};
 use super::{
     engine,
     explain::{Explanation, Unexplained},
+    job::Outcome,
     keeper::{self, StoreObject},
-    model::{ObjectKey, Reference, StoreName, version},
+    model::{Namespaces, ObjectKey, Reference, StoreName, version},
     target::{MANAGED_LABEL, TargetMeta},
-    worker::Outcome,
 };
 use crate::{
     api::{ClusterSecretStore, SecretReference, SecretStore},
@@ -125,16 +125,18 @@ pub fn start(
         if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|n| Some(n.as_str())).collect() };
     for scope in &scopes {
         let references: Api<DeserializeGuard<SecretReference>> = scoped(client, *scope);
-        spawn(references, config(), tell.clone(), Message::Reference, |object| {
-            let key = ObjectKey::of(&object.metadata());
-            let model = readable(object, &key).and_then(|reference| Reference::new(&reference).ok());
+        let mut names = Namespaces::default();
+        spawn(references, config(), tell.clone(), Message::Reference, move |object| {
+            let key = names.key(&object.metadata());
+            let model = readable(object, &key).and_then(|reference| Reference::new(key.clone(), &reference).ok());
             (key, model.map(Box::new))
         });
         if targets {
             let ours = config().labels(&format!("{MANAGED_LABEL}=true"));
             let secrets: Api<PartialObjectMeta<Secret>> = scoped(client, *scope);
-            spawn(secrets, ours, tell.clone(), Message::Target, |object| {
-                (ObjectKey::of(&object.metadata), Some(TargetMeta::new(&object.metadata)))
+            let mut names = Namespaces::default();
+            spawn(secrets, ours, tell.clone(), Message::Target, move |object| {
+                (names.key(&object.metadata), Some(TargetMeta::new(&object.metadata)))
             });
         }
         let stores: Api<DeserializeGuard<SecretStore>> = scoped(client, *scope);
@@ -251,7 +253,7 @@ fn spawn<K, N, T>(
     config: watcher::Config,
     tell: UnboundedSender<Message>,
     wrap: impl Fn(Seen<N, T>) -> Message + Send + 'static,
-    convert: impl Fn(K) -> (N, Option<T>) + Send + Sync + 'static,
+    convert: impl FnMut(K) -> (N, Option<T>) + Send + 'static,
 ) where
     K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default + Clone,
@@ -274,7 +276,7 @@ fn spawn<K, N, T>(
 /// cannot be read is there all the same.
 fn seen<K, N, T>(
     stream: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
-    convert: impl Fn(K) -> (N, Option<T>) + Send,
+    mut convert: impl FnMut(K) -> (N, Option<T>) + Send,
 ) -> impl Stream<Item = Seen<N, T>> + Send
 where
     K: Send,

@@ -1,10 +1,6 @@
 //! One sync of one reference: observe -> resolve -> plan -> apply -> status.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -13,10 +9,8 @@ use tracing::{Instrument, field::Empty};
 use super::{
     apply::{ApiError, Writer},
     conclude::{Attempt, Health, InPlace, conclude, find, follow_store, until_stale},
-    engine::Cause,
     events::Events,
-    keeper::Era,
-    model::{ObjectKey, Reference, StoreName},
+    job::{Job, Outcome, StoreView},
     plan::{Action, Observed, StoreSeen, changed, doubted, gate, halt, org_changed, plan},
     reading,
     stamp::Fingerprints,
@@ -26,16 +20,12 @@ use super::{
 };
 use crate::{
     api::{
-        Reason, SecretReferenceSpec, SecretReferenceStatus, Tenancy,
+        Reason, SecretReferenceSpec, SecretReferenceStatus,
         condition_types::{READY, SYNCED},
     },
-    naming::{Scheme, StoreKey},
-    refresh::State,
+    naming::Scheme,
     resolve::{Answer, Answers, Policy, Problem, Read, Resolved, Tenant, reads},
-    stores::{
-        StoreError,
-        layers::{Access, Freshness, Layers},
-    },
+    stores::layers::{Access, Freshness},
     telemetry::Trace,
 };
 
@@ -49,99 +39,6 @@ pub struct Context {
     pub policy: Policy,
     /// Events.
     pub events: Events,
-}
-
-/// A store as one sync sees it.
-#[derive(Clone)]
-pub struct StoreView {
-    /// Whom it admits.
-    pub tenancy: Arc<Tenancy>,
-    /// How it spells keys.
-    pub scheme: Scheme,
-    /// Why it cannot be asked at all.
-    pub blocked: Option<Problem>,
-    /// Which object and generation it is.
-    pub era: Era,
-    /// The way to it.
-    pub layers: Option<Arc<Layers>>,
-    /// What its probes say.
-    pub health: Health,
-}
-
-/// One sync to do.
-pub struct Job {
-    /// The reference, as it was when the sync began.
-    pub reference: Reference,
-    /// Labels of its namespace.
-    pub labels: BTreeMap<String, String>,
-    /// The store, if there is one.
-    pub store: Option<StoreView>,
-    /// The target, if it is one that we wrote.
-    pub target: Option<TargetMeta>,
-    /// Another reference, which made the target.
-    pub rival: Option<Arc<str>>,
-    /// Go past the cache.
-    pub fresh: bool,
-    /// Keys that polls are known to fail at: asking again would tell the same.
-    pub failing: Vec<(Read, StoreError)>,
-    /// Organisation keys that resolved before, and whose absence was not yet seen twice.
-    pub resolved_before: Vec<StoreKey>,
-    /// Organisation keys whose absence was seen twice.
-    pub confirmed_absent: Vec<StoreKey>,
-    /// The target is written again because someone changed it.
-    pub repair: bool,
-    /// What set it going.
-    pub cause: Cause,
-}
-
-/// What came of it.
-#[derive(Default)]
-pub struct Outcome {
-    /// Which reference, and which state of it.
-    pub key: Option<ObjectKey>,
-    /// Its uid.
-    pub uid: Arc<str>,
-    /// The store it was synced from.
-    pub store: Option<StoreName>,
-    /// Which generation of it; none if there was no such store.
-    pub era: Option<Era>,
-    /// The status that now stands, with the object's version if it was written.
-    pub status: Option<(SecretReferenceStatus, Option<u64>)>,
-    /// The status could not be written.
-    pub status_failed: bool,
-    /// The target could not be taken away.
-    pub again: bool,
-    /// The target now, if this sync wrote it; `Some(None)`: it was taken away.
-    pub target: Option<Option<TargetMeta>>,
-    /// It went past the cache.
-    pub fresh: bool,
-    /// What the reference stands on.
-    pub reads: BTreeSet<Read>,
-    /// What the store said.
-    pub states: Vec<(Read, State)>,
-    /// Organisation keys that wait for a second look.
-    pub doubted: Vec<StoreKey>,
-    /// Why the target is not what it should be.
-    pub problem: Option<Problem>,
-    /// How long until `Ready` turns False if this goes on.
-    pub until_stale: Option<std::time::Duration>,
-}
-
-impl Outcome {
-    /// Of a sync that says nothing more.
-    pub fn lost(reference: &Reference) -> Self {
-        let problem = Problem::new(Reason::TargetRejected, "the sync broke down: the operator tries again");
-        Self { problem: Some(problem), ..Self::of(reference) }
-    }
-
-    fn of(reference: &Reference) -> Self {
-        Self {
-            key: Some(reference.key.clone()),
-            uid: reference.uid.clone(),
-            store: Some(reference.store.clone()),
-            ..Self::default()
-        }
-    }
 }
 
 /// Does one sync.
@@ -315,7 +212,7 @@ impl Sync<'_> {
         if find(&self.old.conditions, READY).is_some_and(told) {
             return;
         }
-        let problem = changed(stamp, tenant, None);
+        let problem = changed(&stamp, tenant, None);
         let org = tenant.org.as_ref().map(ToString::to_string);
         let attempt =
             Attempt { problem: Some(&problem), target: None, entries: &[], changed: false, org, in_place: true };
@@ -338,7 +235,7 @@ impl Sync<'_> {
     async fn apply(&self, action: Action, org: Option<String>, outcome: &mut Outcome) {
         let writer = &self.context.writer;
         let reference = &self.job.reference;
-        let in_place = self.job.target.as_ref().is_some_and(|t| t.stamp(&reference.key.name).is_some());
+        let in_place = self.job.target.as_ref().is_some_and(|t| t.is_stamped(&reference.key.name));
         let mut attempt = Attempt { problem: None, target: None, entries: &[], changed: false, org, in_place };
         let resolved;
         let mut problem = None;
@@ -365,12 +262,12 @@ impl Sync<'_> {
                 resolved = r;
                 let uid = self.job.target.as_ref().map(|t| t.uid.clone()).unwrap_or_default();
                 let stamp = self.job.target.as_ref().and_then(|t| t.stamp(&reference.key.name));
-                let revision = stamp.map_or(0, |s| s.revision);
+                let revision = stamp.as_ref().map_or(0, |s| s.revision);
                 let told = self.old.target.as_ref();
                 // Whoever wrote it had no time to say so.
                 attempt.changed = told.and_then(|t| t.revision).is_some_and(|told| told != revision);
                 if let Some(stamp) = stamp.filter(|s| owes_restart(s, self.spec, told)) {
-                    self.restart(stamp);
+                    self.restart(&stamp);
                 }
                 attempt.target = Some(InPlace { uid, keys: resolved.data.len(), revision });
                 attempt.entries = &resolved.entries;

@@ -52,7 +52,7 @@ impl Engine {
         // Who wrote it last was ended before it said so, or before workloads were restarted.
         let told = status.target.as_ref();
         let unfinished =
-            told.and_then(|t| t.revision).unwrap_or_default() != stamp.revision || owes_restart(stamp, &spec, told);
+            told.and_then(|t| t.revision).unwrap_or_default() != stamp.revision || owes_restart(&stamp, &spec, told);
         let policy = spec.creation_policy();
         let store = self.stores.get(&model.store).filter(|s| s.blocked.is_none() && !s.changed)?;
         if store.object.status.observed_generation != Some(store.object.generation) {
@@ -68,8 +68,7 @@ impl Engine {
             && stamp.global == tenant.global
             && meta.ownership(model, policy) == Ownership::Ours
             && !meta.has_drifted(model, policy);
-        (current && ready && healthy && handled && ours && !unfinished && !spec.is_suspended())
-            .then(|| stamp.sources.clone())
+        (current && ready && healthy && handled && ours && !unfinished && !spec.is_suspended()).then_some(stamp.sources)
     }
 
     /// Subscribes to what the target was made from, as far as fingerprints tell; names that were found by a prefix

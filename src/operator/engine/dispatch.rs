@@ -9,11 +9,12 @@ use super::{Cause, Engine, HEARTBEAT, WORKERS};
 use crate::{
     api::CreationPolicy,
     operator::{
+        job::{Job, Outcome, StoreView},
         model::{ObjectKey, Reference, StoreName},
         pool::Pool,
         queue::Class,
         watch::Message,
-        worker::{Job, Outcome, StoreView, follow, sync},
+        worker::{follow, sync},
     },
     resolve::Problem,
 };

@@ -11,6 +11,7 @@ mod notified;
 mod observe;
 mod outcome;
 mod polls;
+mod state;
 mod stores;
 
 use binding::Known;
@@ -18,6 +19,7 @@ pub use binding::Live;
 pub use cause::Cause;
 use notified::Notices;
 pub use polls::Survey;
+use state::{Standing, StoreState, Tracked};
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
@@ -25,30 +27,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::{mpsc, watch},
-    task::AbortHandle,
-};
+use tokio::sync::{mpsc, watch};
 
 use super::{
-    conclude::Health,
-    keeper::{Household, StoreObject},
+    keeper::Household,
     lease::Leadership,
-    model::{ObjectKey, Reference, StoreName},
+    model::{ObjectKey, StoreName},
     pool::Pool,
     queue::{Class, WorkQueue},
     serve::HealthState,
-    stamp::Sources,
     target::TargetMeta,
     watch::Message,
     worker::Context,
 };
 use crate::{
-    api::{Capabilities, Reason},
     notify::{Directory, Hashes},
     refresh::{KeyTable, Now},
-    resolve::{Problem, Read},
-    stores::layers::{Cache, Layers},
+    stores::layers::Cache,
     telemetry::Metrics,
 };
 
@@ -94,11 +89,13 @@ pub struct Parts {
 pub struct Engine {
     parts: Parts,
     tell: mpsc::UnboundedSender<Message>,
-    references: HashMap<ObjectKey, Tracked>,
+    /// Boxed: a map has room to spare, and grows by copying.
+    references: HashMap<ObjectKey, Box<Tracked>>,
     /// References that are there, but cannot be read.
     unreadable: HashSet<ObjectKey>,
     by_namespace: HashMap<Arc<str>, HashSet<ObjectKey>>,
-    by_target: HashMap<ObjectKey, HashSet<ObjectKey>>,
+    /// Nearly always one.
+    by_target: HashMap<ObjectKey, Vec<ObjectKey>>,
     namespaces: HashMap<Arc<str>, Known>,
     targets: HashMap<ObjectKey, TargetMeta>,
     stores: HashMap<StoreName, StoreState>,
@@ -121,91 +118,6 @@ pub struct Engine {
     last_report: Instant,
     /// What is being handled.
     cause: Cause,
-}
-
-/// Where a reference stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Standing {
-    /// Nothing is known yet.
-    Unknown,
-    /// In sync according to what an earlier process left; the store has yet to say so: fingerprints of the sources.
-    Adopted(Sources),
-    /// In sync.
-    Synced,
-    /// Not in sync.
-    Failing(Reason),
-}
-
-/// A reference and what goes on with it.
-struct Tracked {
-    model: Reference,
-    standing: Standing,
-    running: bool,
-    again: Option<Class>,
-    /// What the next sync comes of.
-    cause: Option<Box<Cause>>,
-    fresh: bool,
-    /// Keys that are known to fail are asked all the same.
-    ask: bool,
-    /// The uid of a target that went while it was synced.
-    gone: Option<String>,
-    repair: bool,
-    /// When its target was last put, where it cannot be looked at.
-    put: Option<Instant>,
-    /// It is not polled for, and something that it stands on has changed.
-    behind: bool,
-    /// It is in line for a patch that follows its store.
-    follows: bool,
-    /// Which content its target has, as far as this leader knows: any other was written by one that no longer leads.
-    content: Option<u64>,
-    /// The sync that is under way; it ends with its reference.
-    task: Option<AbortHandle>,
-    failures: u32,
-    repairs: u32,
-    last_repair: Option<Instant>,
-    wake: Option<Instant>,
-}
-
-/// A store and what goes on with it.
-struct StoreState {
-    object: StoreObject,
-    keeper: Option<AbortHandle>,
-    layers: Option<Arc<Layers>>,
-    /// What the last probe says.
-    health: Health,
-    /// What its references say: follows after two failed probes.
-    mirror: Health,
-    failed_probes: u32,
-    last_down: Option<Instant>,
-    last_success: Option<jiff::Timestamp>,
-    capabilities: Option<Capabilities>,
-    /// Why it cannot be asked at all.
-    blocked: Option<Problem>,
-    /// Its references have been looked at.
-    settled: bool,
-    /// It took the place of another generation in this process: what that one left in sync is read anew.
-    changed: bool,
-    polling: usize,
-    /// Its login may list, as far as the last probe and the last list tell.
-    may_list: bool,
-    /// A list of changes is under way.
-    surveying: bool,
-    /// Keys that are due and that no list settled.
-    to_read: VecDeque<Read>,
-    /// Keys whose list has to be asked for again.
-    unsettled: Vec<Read>,
-    /// Since when there was always something left to read.
-    behind_since: Option<Instant>,
-    /// Its status is being written.
-    writing: bool,
-    /// For syncs that read from it.
-    workers: Pool,
-    /// References that wait for their turn at this store.
-    aside: WorkQueue,
-    /// Logins that are counted already.
-    logins: u64,
-    /// What a store that tells changes by itself said last.
-    pushed: Option<HashMap<crate::naming::StoreKey, crate::stores::ChangeToken>>,
 }
 
 impl Engine {
@@ -378,53 +290,5 @@ impl Engine {
 
     fn now() -> Now {
         Now::get()
-    }
-}
-
-impl StoreState {
-    fn new(object: StoreObject) -> Self {
-        Self {
-            object,
-            keeper: None,
-            layers: None,
-            health: Health::default(),
-            mirror: Health::default(),
-            failed_probes: 0,
-            last_down: None,
-            last_success: None,
-            capabilities: None,
-            blocked: None,
-            settled: false,
-            changed: false,
-            polling: 0,
-            may_list: false,
-            surveying: false,
-            to_read: VecDeque::new(),
-            unsettled: Vec::new(),
-            behind_since: None,
-            writing: false,
-            workers: Pool::new(WORKERS_PER_STORE),
-            aside: WorkQueue::default(),
-            logins: 0,
-            pushed: None,
-        }
-    }
-
-    fn close(&mut self) {
-        if let Some(keeper) = self.keeper.take() {
-            keeper.abort();
-        }
-        self.layers = None;
-        // Who leads next looks for itself, and tells all references again: not all may have heard of it.
-        (self.health, self.mirror) = (Health::default(), Health::default());
-        (self.failed_probes, self.last_down) = (0, None);
-        self.settled = false;
-        self.polling = 0;
-        self.surveying = false;
-        self.to_read.clear();
-        self.unsettled.clear();
-        self.behind_since = None;
-        self.aside.clear();
-        self.pushed = None;
     }
 }

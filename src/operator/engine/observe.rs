@@ -8,7 +8,7 @@ use crate::{
     operator::{
         model::{ObjectKey, Reference},
         queue::Class,
-        stamp::{STAMP_PREFIX, Stamp, slug},
+        stamp::{STAMP_PREFIX, slug},
         target::{TargetMeta, manager},
         watch::Seen,
     },
@@ -49,14 +49,18 @@ impl Engine {
         let target = ObjectKey { namespace: key.namespace.clone(), name: model.target.clone() };
         let Some(tracked) = self.references.get_mut(key) else {
             self.by_namespace.entry(key.namespace.clone()).or_default().insert(key.clone());
-            self.by_target.entry(target.clone()).or_default().insert(key.clone());
+            self.by_target.entry(target.clone()).or_insert_with(|| Vec::with_capacity(1)).push(key.clone());
             self.cycles_stale |= self.credential_secrets.contains(&target);
-            self.references.insert(key.clone(), Tracked::new(model));
+            if let Some((store, _)) = self.stores.get_key_value(&model.store) {
+                model.store = store.clone();
+            }
+            self.references.insert(key.clone(), Box::new(Tracked::new(model)));
             if self.started {
                 self.settle(key);
             }
             return;
         };
+        model.share_names(&tracked.model);
         model.keep_newer_status(&tracked.model);
         let respecified = tracked.model.generation != model.generation;
         let asked = tracked.model.sync_now != model.sync_now && model.sync_now.is_some();
@@ -84,7 +88,7 @@ impl Engine {
         let target = ObjectKey { namespace: key.namespace.clone(), name: tracked.model.target.clone() };
         self.cycles_stale |= self.credential_secrets.contains(&target);
         if let Some(others) = self.by_target.get_mut(&target) {
-            others.remove(key);
+            others.retain(|other| other != key);
             if others.is_empty() {
                 self.by_target.remove(&target);
             }
@@ -124,13 +128,14 @@ impl Engine {
     pub(super) fn sweep(&mut self) {
         let mut gone = Vec::new();
         for (key, meta) in &self.targets {
-            for (annotation, stamp) in &meta.stamps {
+            for annotation in meta.stamps.keys() {
                 let name = annotation.strip_prefix(STAMP_PREFIX).unwrap_or_default();
                 let merged = meta.fields.contains_key(&*manager(name, CreationPolicy::Merge));
                 let alive = self.by_target.get(key).is_some_and(|r| r.iter().any(|k| slug(&k.name) == name));
                 // One that cannot be read may be the one.
                 let unread = self.unreadable.iter().any(|k| k.namespace == key.namespace && slug(&k.name) == name);
-                if merged && stamp.delete && !alive && !unread {
+                let delete = meta.stamp(name).is_some_and(|stamp| stamp.delete);
+                if merged && delete && !alive && !unread {
                     gone.push((key.clone(), name.to_owned()));
                 }
             }
@@ -165,7 +170,8 @@ impl Engine {
             }
             Seen::Applied(key, meta) => {
                 if self.targets.get(&key).is_none_or(|known| known.uid != meta.uid || known.version <= meta.version) {
-                    self.targets.insert(key.clone(), meta);
+                    let named = self.by_target.get_key_value(&key).map_or(&key, |(known, _)| known);
+                    self.targets.insert(named.clone(), meta);
                     self.look_at_target(&key);
                 }
             }
@@ -206,7 +212,7 @@ impl Engine {
         let meta = self.targets.get(&target);
         // A write that was on its way for too long, from a replica that led before: it looks like one of ours.
         let late = |m: &TargetMeta| {
-            let content = m.stamp(&key.name).and_then(Stamp::content);
+            let content = m.stamp(&key.name).and_then(|stamp| stamp.content());
             tracked.content.is_some() && content != tracked.content
         };
         if !meta.is_none_or(|m| m.has_drifted(&tracked.model, spec.creation_policy()) || late(m)) {
@@ -229,32 +235,6 @@ impl Engine {
         } else {
             let wait = Duration::from_millis(500) * 2_u32.pow(tracked.repairs.min(7));
             self.wake_in(key, wait);
-        }
-    }
-}
-
-impl Tracked {
-    fn new(model: Reference) -> Self {
-        Self {
-            fresh: model.sync_now.is_some()
-                && model.status().last_handled_sync_now.as_deref() != model.sync_now.as_deref(),
-            model,
-            ask: false,
-            gone: None,
-            standing: Standing::Unknown,
-            running: false,
-            again: None,
-            cause: None,
-            repair: false,
-            follows: false,
-            content: None,
-            task: None,
-            failures: 0,
-            repairs: 0,
-            put: None,
-            behind: false,
-            last_repair: None,
-            wake: None,
         }
     }
 }

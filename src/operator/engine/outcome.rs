@@ -8,7 +8,7 @@ use std::{
 use super::{Engine, Standing, notified::poll_interval};
 use crate::{
     api::Reason,
-    operator::{model::ObjectKey, queue::Class, worker::Outcome},
+    operator::{job::Outcome, model::ObjectKey, queue::Class},
     refresh::{State, pushed_state},
     resolve::{Problem, Read},
 };

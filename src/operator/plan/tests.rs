@@ -100,7 +100,7 @@ fn given(mut world: World, prior: &Prior) -> (World, Option<ObjectMeta>) {
 }
 
 fn stamp_in_place(world: &World) -> Option<Stamp> {
-    world.target.as_ref()?.stamp("payments").cloned()
+    world.target.as_ref()?.stamp("payments")
 }
 
 /// What an entry has to yield; `Err`: nothing may be written. Written apart from the code it checks.

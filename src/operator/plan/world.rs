@@ -10,7 +10,7 @@ use crate::{
     api::{CreationPolicy, Layout, NameStyle, SecretReference, SecretReferenceSpec, SecretReferenceStatus, Tenancy},
     naming::Scheme,
     operator::{
-        model::Reference,
+        model::{ObjectKey, Reference},
         plan::{Action, Observed, StoreSeen, Write, gate, halt, plan},
         stamp::Fingerprints,
         target::{TargetMeta, manager},
@@ -80,7 +80,7 @@ impl World {
             "spec": self.spec,
         }))
         .unwrap();
-        Reference::new(&object).unwrap()
+        Reference::new(ObjectKey::of(&object.metadata), &object).unwrap()
     }
 
     /// Shows the world to a function.

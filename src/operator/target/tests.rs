@@ -104,7 +104,7 @@ fn whose_a_secret_is() {
         uid: "s".into(),
         version: 1,
         owners: owners.iter().map(|(n, u)| ((*n).into(), (*u).into())).collect(),
-        stamps: stamped.map(|name| (annotation(name).into(), stamp().into())).into_iter().collect(),
+        stamps: stamped.map(|name| (annotation(name).into(), stamp().to_string().into())).into_iter().collect(),
         fields: LiteMap::new(),
         merged: BTreeSet::new(),
         foreign_keys: false,
