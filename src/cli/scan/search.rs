@@ -73,21 +73,20 @@ impl Patterns {
         Ok(Self { automata, names, longest })
     }
 
-    /// The places in one file.
-    fn file(&self, path: &Path, places: &mut BTreeSet<Place>) -> std::io::Result<()> {
-        self.pieces(File::open(path)?, PIECE, path, places)
+    /// Room for a piece, and for the end of the one before it: a value may lie across.
+    fn buffer(&self, piece: usize) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(vec![0; self.longest + piece])
     }
 
-    fn pieces(
+    /// The places in one file, read into this buffer piece by piece.
+    fn places(
         &self,
         mut file: impl Read,
-        piece: usize,
+        buffer: &mut [u8],
         path: &Path,
         places: &mut BTreeSet<Place>,
     ) -> std::io::Result<()> {
         let Some(automata) = &self.automata else { return Ok(()) };
-        // The end of each piece stays in front of the next one: a value may lie across.
-        let mut buffer = Zeroizing::new(vec![0; self.longest + piece]);
         let (mut held, mut line) = (0, 1);
         loop {
             let read = file.read(&mut buffer[held..])?;
@@ -124,7 +123,7 @@ impl Patterns {
 }
 
 fn newlines(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|byte| **byte == b'\n').count()
+    memchr::memchr_iter(b'\n', bytes).count()
 }
 
 /// Every file of these trees.
@@ -138,7 +137,9 @@ pub(super) fn tree(paths: &[PathBuf], patterns: &Patterns) -> Found {
     let found = Mutex::new(Found::default());
     let lock = || found.lock().unwrap_or_else(PoisonError::into_inner);
     walk.build_parallel().run(|| {
-        Box::new(|entry| {
+        let mut buffer = patterns.buffer(PIECE);
+        let (lock, patterns) = (&lock, patterns);
+        Box::new(move |entry| {
             let path = match entry {
                 Ok(entry) if entry.file_type().is_some_and(|kind| kind.is_file()) => entry.into_path(),
                 Ok(_) => return WalkState::Continue,
@@ -148,7 +149,7 @@ pub(super) fn tree(paths: &[PathBuf], patterns: &Patterns) -> Found {
                 }
             };
             let mut places = BTreeSet::new();
-            let result = patterns.file(&path, &mut places);
+            let result = File::open(&path).and_then(|file| patterns.places(file, &mut buffer, &path, &mut places));
             let mut found = lock();
             found.files += 1;
             found.places.append(&mut places);
@@ -183,7 +184,7 @@ mod tests {
             let text = format!("{before}{}canary-\nvalue\nend canary-\n", " ".repeat(shift));
             std::fs::write(&file, text).unwrap();
             let mut places = BTreeSet::new();
-            patterns.file(&file, &mut places).unwrap();
+            patterns.places(File::open(&file).unwrap(), &mut patterns.buffer(PIECE), &file, &mut places).unwrap();
             let places: Vec<_> = places.iter().map(|p| (p.line, p.key.as_str(), p.form)).collect();
             assert_eq!(places, [(3, "A", "plain"), (3, "B", "plain"), (5, "B", "plain")], "{shift}");
         }

@@ -26,7 +26,7 @@ proptest! {
         }
         let patterns = Patterns::new(&[("A".to_owned(), SecretValue::from(value.clone()))].into()).unwrap();
         let mut places = BTreeSet::new();
-        patterns.pieces(&file[..], piece, Path::new("f"), &mut places).unwrap();
+        patterns.places(&file[..], &mut patterns.buffer(piece), Path::new("f"), &mut places).unwrap();
         let found: BTreeSet<usize> = places.iter().filter(|place| place.form == "plain").map(|place| place.line).collect();
         prop_assert_eq!(found, expected);
     }
