@@ -1,7 +1,7 @@
 //! `make bench`: what many references cost the operator, as it is shipped, on a real API server and OpenBao.
 //!
-//! Its memory with nothing to do and with `SECRETREF_FLEET` references (10,000 unless told) of 2 kB on 500 names, and the
-//! time from a new reference to its Secret.
+//! Its memory with nothing to do and with `SECRETREF_FLEET` references (10,000 unless told) of 2 kB on 500 names, the time
+//! from a new reference to its Secret, and from a notification to the Secret that it changes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a benchmark")]
 
 #[path = "../tests/harness/mod.rs"]
@@ -11,14 +11,15 @@ mod port;
 
 use std::{
     fs,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use aws_lc_rs::hmac;
 use futures::{StreamExt, TryStreamExt, stream};
-use harness::{Bao, Cluster, Operator, Space, unique, wait_until};
+use harness::{Bao, Cluster, Operator, Space, free_address, unique, wait_until};
 use kube::{
     Api, ResourceExt,
-    api::WatchEvent,
+    api::{WatchEvent, WatchParams},
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde_json::{Value, json};
@@ -29,13 +30,16 @@ const ENTRIES: usize = 20;
 const SPACES: usize = 20;
 /// How often each time is taken.
 const TIMES: usize = 100;
+/// As long as one that openssl makes.
+const HOOKS_KEY: &str = "canary-0123456789abcdef0123456789abcdef0123456789abcdef0123456789ab";
 const LONG: Duration = Duration::from_secs(900);
 
 #[tokio::main]
 async fn main() {
     let fleet: usize = std::env::var("SECRETREF_FLEET").map_or(10_000, |n| n.parse().expect("a number"));
     let bench = Bench::new().await;
-    let operator = Operator::start(&bench.own.name, &[]).await;
+    let hooks = free_address().to_string();
+    let operator = Operator::start(&bench.own.name, &["--hooks-addr", &hooks]).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     println!(
         "nothing to do: {:.1} MiB resident, {:.1} MiB of it the program",
@@ -54,8 +58,9 @@ async fn main() {
         mebibytes(&operator, "VmHWM"),
     );
     bench.latency().await;
+    bench.notified(&format!("http://{hooks}/hooks/generic/{}", bench.store)).await;
     operator.restart().await;
-    bench.ready(&operator, fleet + TIMES).await;
+    bench.ready(&operator, fleet + TIMES + 1).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     println!(
         "after a restart: {:.1} MiB resident, {:.1} MiB at most",
@@ -67,6 +72,7 @@ async fn main() {
 
 struct Bench {
     cluster: Cluster,
+    bao: Bao,
     store: String,
     own: Space,
     spaces: Vec<Space>,
@@ -92,7 +98,9 @@ impl Bench {
                 "metadata": { "name": store }, "spec": { "provider": { "vault": vault } },
             }))
             .await;
-        Self { cluster, store, own, spaces }
+        let key = json!({ &store: HOOKS_KEY });
+        own.secret("secretref-hooks", &key).await;
+        Self { cluster, bao, store, own, spaces }
     }
 
     /// 2 kB of it is what its author wrote.
@@ -148,13 +156,52 @@ impl Bench {
             }
             times.push(began.elapsed());
         }
-        times.sort();
-        println!(
-            "a new reference has its Secret: p50 {:.1?}, p99 {:.1?}",
-            times[TIMES / 2 - 1],
-            times[TIMES * 99 / 100 - 1]
-        );
+        println!("a new reference has its Secret: {}", percentiles(times));
     }
+
+    /// From the request that tells of a change to the Secret, as a watch sees it.
+    async fn notified(&self, hooks: &str) {
+        let space = &self.spaces[0];
+        let put =
+            async |n: usize, value: &str| self.bao.put(&format!("acme--told-{n}"), json!({ "value": value })).await;
+        for n in 0..TIMES {
+            put(n, "canary-first").await;
+        }
+        let entry = |n: usize| json!({ "key": format!("K{n}"), "secretRef": { "name": format!("told-{n}") } });
+        let data: Vec<Value> = (0..TIMES).map(entry).collect();
+        let spec = json!({ "storeRef": { "name": self.store }, "refreshInterval": "24h", "data": data });
+        space.reference("told", &spec).await;
+        space.until_reason("told", "Synced").await;
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Secret"));
+        let api: Api<DynamicObject> = Api::namespaced_with(self.cluster.client.clone(), &space.name, &kind);
+        let version = api.get_metadata("told").await.unwrap().resource_version().unwrap();
+        let only = WatchParams::default().fields("metadata.name=told");
+        let mut events = api.watch_metadata(&only, &version).await.unwrap().boxed();
+        let (http, key) = (reqwest::Client::new(), hmac::Key::new(hmac::HMAC_SHA256, HOOKS_KEY.as_bytes()));
+        let mut times = Vec::new();
+        for n in 0..TIMES {
+            put(n, "canary-second").await;
+            let body = json!({ "keys": [format!("acme--told-{n}")] }).to_string();
+            let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+            let tag = hmac::sign(&key, format!("{seconds}.{body}").as_bytes());
+            let tag: String = tag.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+            let request = http.post(hooks).header("x-secretref-timestamp", seconds.to_string());
+            let began = Instant::now();
+            let answer =
+                request.header("x-secretref-signature", format!("sha256={tag}")).body(body).send().await.unwrap();
+            assert_eq!(answer.status(), 202);
+            while !matches!(events.try_next().await.unwrap(), Some(WatchEvent::Modified(_))) {}
+            times.push(began.elapsed());
+            // Notifications that come closer are recorded together.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        println!("what a notification tells of is in its Secret: {}", percentiles(times));
+    }
+}
+
+fn percentiles(mut times: Vec<Duration>) -> String {
+    times.sort();
+    format!("p50 {:.1?}, p99 {:.1?}", times[TIMES / 2 - 1], times[TIMES * 99 / 100 - 1])
 }
 
 /// A line of `/proc/PID/status`, in MiB.
