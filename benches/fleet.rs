@@ -11,12 +11,11 @@ mod port;
 
 use std::{
     fs,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use aws_lc_rs::hmac;
 use futures::{StreamExt, TryStreamExt, stream};
-use harness::{Bao, Cluster, Operator, Space, free_address, unique, wait_until};
+use harness::{Bao, Cluster, Operator, Space, free_address, seconds, signed, unique, wait_until};
 use kube::{
     Api, ResourceExt,
     api::{WatchEvent, WatchParams},
@@ -177,18 +176,16 @@ impl Bench {
         let version = api.get_metadata("told").await.unwrap().resource_version().unwrap();
         let only = WatchParams::default().fields("metadata.name=told");
         let mut events = api.watch_metadata(&only, &version).await.unwrap().boxed();
-        let (http, key) = (reqwest::Client::new(), hmac::Key::new(hmac::HMAC_SHA256, HOOKS_KEY.as_bytes()));
+        let http = reqwest::Client::new();
         let mut times = Vec::new();
         for n in 0..TIMES {
             put(n, "canary-second").await;
             let body = json!({ "keys": [format!("acme--told-{n}")] }).to_string();
-            let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-            let tag = hmac::sign(&key, format!("{seconds}.{body}").as_bytes());
-            let tag: String = tag.as_ref().iter().map(|b| format!("{b:02x}")).collect();
-            let request = http.post(hooks).header("x-secretref-timestamp", seconds.to_string());
+            let headers = signed(HOOKS_KEY, seconds(), &body);
+            let request =
+                headers.into_iter().fold(http.post(hooks), |request, (name, value)| request.header(name, value));
             let began = Instant::now();
-            let answer =
-                request.header("x-secretref-signature", format!("sha256={tag}")).body(body).send().await.unwrap();
+            let answer = request.body(body).send().await.unwrap();
             assert_eq!(answer.status(), 202);
             while !matches!(events.try_next().await.unwrap(), Some(WatchEvent::Modified(_))) {}
             times.push(began.elapsed());

@@ -19,17 +19,13 @@ mod restart;
 #[path = "../operator/world.rs"]
 mod world;
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{net::SocketAddr, time::Duration};
 
-use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Operator, free_address, plant, plant_credential, unique, wait_for, wait_until},
+    harness::{Operator, free_address, plant, plant_credential, seconds, signed, unique, wait_for, wait_until},
     world::{HOOKS, World, one},
 };
 
@@ -42,14 +38,10 @@ fn with_interval(interval: &str) -> Value {
 async fn notify(address: SocketAddr, store: &str, key: &str) {
     let body = json!({ "keys": ["acme--key"] }).to_string();
     wait_for("the notification is taken", || async {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let text = format!("{seconds}.{body}");
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), text.as_bytes());
-        let signature: String = tag.as_ref().iter().map(|b| format!("{b:02x}")).collect();
         let request = reqwest::Client::new().post(format!("http://{address}/hooks/generic/{store}"));
-        let request = request.header("x-secretref-timestamp", seconds);
-        let request = request.header("x-secretref-signature", format!("sha256={signature}")).body(body.clone());
-        match request.send().await {
+        let headers = signed(key, seconds(), &body);
+        let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        match request.body(body.clone()).send().await {
             Ok(answer) if answer.status() == 202 => Ok(()),
             answer => Err(format!("{answer:?}")),
         }

@@ -11,6 +11,7 @@ mod leaks;
 mod md5;
 mod operator;
 mod schema;
+mod signed;
 mod space;
 
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ pub use cluster::Cluster;
 pub use leaks::{CANARY, Leaks, plant, plant_credential};
 pub use operator::{Operator, free_address};
 pub use schema::{SCHEMA, assert_schema};
+pub use signed::{mac, seconds, signed};
 pub use space::{Space, condition, reason};
 
 /// How long anything may take that a user waits for.

@@ -6,8 +6,8 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::{
-    harness::{Operator, env, free_address, plant, unique, wait_for},
-    sender::{SELDOM, Sender, give_key, never, seconds, seldom, signed},
+    harness::{Operator, env, free_address, plant, seconds, signed, unique, wait_for},
+    sender::{SELDOM, Sender, give_key, never, seldom},
     world::one,
 };
 

@@ -6,8 +6,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{plant, wait_for},
-    sender::{SELDOM, Sender, give_key, mac, seconds, seldom, signed},
+    harness::{mac, plant, seconds, signed, wait_for},
+    sender::{SELDOM, Sender, give_key, seldom},
     world::secret,
 };
 

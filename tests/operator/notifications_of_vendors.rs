@@ -4,8 +4,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{unique, wait_for},
-    sender::{Sender, give_key, mac, seconds},
+    harness::{mac, seconds, unique, wait_for},
+    sender::{Sender, give_key},
     world::World,
 };
 

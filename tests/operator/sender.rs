@@ -1,17 +1,13 @@
 //! Who sends signed notifications in these tests, as a user's pipeline does.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{net::SocketAddr, time::Duration};
 
-use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{env, plant_credential, unique, wait_for},
+    harness::{env, plant_credential, seconds, signed, unique, wait_for},
     world::{HOOKS, World, one},
 };
 
@@ -91,20 +87,6 @@ pub async fn give_key(world: &World, store: &str) -> String {
     let data = json!({ "data": { store: STANDARD.encode(&key) } });
     world.cluster.merge("Secret", Some(own), secret, &data).await;
     key
-}
-
-pub fn seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
-pub fn mac(key: &str, text: &str) -> String {
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), text.as_bytes());
-    tag.as_ref().iter().map(|b| format!("{b:02x}")).collect()
-}
-
-pub fn signed(key: &str, seconds: u64, body: &str) -> Vec<(&'static str, String)> {
-    let signature = format!("sha256={}", mac(key, &format!("{seconds}.{body}")));
-    vec![("x-secretref-timestamp", seconds.to_string()), ("x-secretref-signature", signature)]
 }
 
 pub fn seldom(key: &str, name: &str) -> Value {

@@ -127,13 +127,13 @@ impl Kubernetes {
     async fn look(&self, key: &StoreKey, what: &str) -> Result<Option<ObjectMeta>, StoreError> {
         request::check_name(key.as_str(), &what)?;
         let params = ListParams::default().fields(&format!("metadata.name={key},{SELECTOR}"));
+        let path = request::collection::<Secret>(&self.namespace, &what)?;
         // One that is made between the two questions is no hidden one: the first is asked again.
         for _ in 0..2 {
             let found = request::list_metadata(&self.client, &self.namespace, &params, &what, &self.denied()).await?;
             if let Some(found) = found.items.into_iter().next() {
                 return Ok(Some(found.metadata));
             }
-            let path = request::collection::<Secret>(&self.namespace, &what)?;
             let hidden: Option<PartialObjectMeta<Secret>> =
                 request::get_metadata(&self.client, &path, key.as_str(), &what, &self.denied()).await?;
             if hidden.is_none() {
