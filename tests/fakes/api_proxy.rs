@@ -84,8 +84,13 @@ pub struct Trap {
 }
 
 impl Trap {
+    /// How many requests; of those whose answers are held back, how many were carried out.
     pub fn hits(&self) -> usize {
         self.hits.load(Ordering::SeqCst)
+    }
+
+    fn hit(&self) {
+        self.hits.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Lets what is held go on.
@@ -194,7 +199,9 @@ async fn pass(State(way): State<Arc<Way>>, request: Request) -> Response {
         let rule = rules.iter_mut().find(|r| r.left > 0 && (r.matches)(&asked));
         rule.map(|rule| {
             rule.left -= 1;
-            rule.trap.hits.fetch_add(1, Ordering::SeqCst);
+            if !matches!(rule.does, Does::HoldAfter) {
+                rule.trap.hit();
+            }
             (rule.does.clone(), rule.trap.clone())
         })
     };
@@ -220,6 +227,7 @@ async fn pass(State(way): State<Arc<Way>>, request: Request) -> Response {
         }
         let answer = way.client.send(request).await;
         if let Some((Does::HoldAfter, trap)) = &met {
+            trap.hit();
             trap.hold().await;
         }
         let Ok(answer) = answer else { return refuse(502, None) };
