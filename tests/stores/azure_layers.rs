@@ -15,18 +15,18 @@ use secretref::{
 
 use crate::{
     azure::{store, vault},
-    env::{error, key},
+    env::{error, eventually, key},
     fakes::{FakeKeyVault, Role},
 };
 
 const ACCESS: Access<'static> =
     Access { requester: "SecretReference/acme/a", trace_id: "0", freshness: Freshness::PastCache };
 
-/// With so many requests at once, and then one every ten seconds.
+/// With so many requests at once, and then one every thousand seconds.
 fn layers(fake: &FakeKeyVault, burst: u32) -> Layers {
     let provider = Provider { azure_key_vault: Some(crate::azure::settings(fake, None)), ..Provider::default() };
     let mut settings = settings(&provider, None, None, None);
-    (settings.requests_per_second, settings.burst) = (0.1, burst);
+    (settings.requests_per_second, settings.burst) = (0.001, burst);
     let metrics = Arc::new(Metrics::new());
     let identity = Identity {
         kind: "ClusterSecretStore",
@@ -48,8 +48,17 @@ async fn every_page_of_a_list_counts_and_a_login_does_not() {
     }
     // One request without a token, which the vault sends back, and two of five pages: the third waits for its turn.
     let few = layers(&fake, 3);
-    let begun = tokio::time::timeout(Duration::from_secs(5), few.list("acme--", &ACCESS)).await;
-    assert!(begun.is_err(), "{begun:?}");
+    {
+        let mut list = std::pin::pin!(few.list("acme--", &ACCESS));
+        let two_pages = eventually("two pages", || async { fake.count("list") >= 2 });
+        tokio::select! {
+            biased;
+            () = two_pages => {}
+            ended = &mut list => panic!("{ended:?}"),
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(2), list).await;
+        assert!(ended.is_err(), "{ended:?}");
+    }
     assert_eq!((fake.count("challenge"), fake.count("list"), fake.count("token")), (1, 2, 1));
     let enough = layers(&fake, 6);
     assert_eq!(enough.list("acme--", &ACCESS).await.unwrap().len(), 120);

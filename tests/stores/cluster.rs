@@ -85,7 +85,7 @@ impl Place {
     /// Gives an account of this namespace a role in it, and answers what acts as that account.
     pub async fn account(&self, name: &str, role: Option<Value>) -> Client {
         self.create::<ServiceAccount>(json!({ "metadata": { "name": name } })).await;
-        let given = role.as_ref().map(|role| role["rules"][0].clone());
+        let given = role.as_ref().map(|role| role["rules"].clone());
         if let Some(mut role) = role {
             role["metadata"] = json!({ "name": name });
             self.create::<Role>(role).await;
@@ -97,14 +97,15 @@ impl Place {
             .await;
         }
         let client = as_account(&self.name, name).await;
-        if let Some(first) = given {
-            // The API server learns of roles a moment later.
+        if let Some(given) = given {
+            // The API server learns of roles a moment later. Everybody has some rules: it is these that are waited for.
             let review = json!({ "spec": { "namespace": self.name } });
             eventually("the role", || async {
                 let review: SelfSubjectRulesReview = object(review.clone());
                 let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await;
                 let rules = answer.ok().and_then(|r: SelfSubjectRulesReview| r.status).map(|s| s.resource_rules);
-                rules.into_iter().flatten().any(|rule| json!(rule.verbs) == first["verbs"])
+                let known: Vec<Value> = rules.into_iter().flatten().map(|rule| json!(rule)).collect();
+                given.as_array().unwrap().iter().all(|rule| known.contains(rule))
             })
             .await;
         }

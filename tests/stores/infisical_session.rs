@@ -70,10 +70,10 @@ async fn a_token_that_is_gone_is_replaced_once_for_all_who_need_it() {
 #[tokio::test]
 async fn a_short_life_is_renewed_and_then_replaced_without_a_failed_read() {
     let fake = fake(Release::October2024).await;
-    let identity = fake.identity_with(Role::Viewer, Duration::from_secs(4), Duration::from_secs(10));
+    let identity = fake.identity_with(Role::Viewer, Duration::from_secs(12), Duration::from_secs(30));
     let store = store(&fake, &identity);
     let (begun, mut next) = (Instant::now(), Instant::now());
-    while begun.elapsed() < Duration::from_secs(14) {
+    while begun.elapsed() < Duration::from_secs(42) {
         if Instant::now() >= next {
             next = Instant::now() + store.maintain().await.unwrap();
         }
@@ -92,15 +92,15 @@ async fn a_token_that_lives_as_long_as_it_may_is_never_renewed() {
     read_many(&usual, 1).await;
     assert!(usual.maintain().await.unwrap() > Duration::from_secs(20 * 86_400));
 
-    let two = Duration::from_secs(2);
-    let store = store(&fake, &fake.identity_with(Role::Viewer, two, two));
+    let life = Duration::from_secs(10);
+    let store = store(&fake, &fake.identity_with(Role::Viewer, life, life));
     for _ in 0..2 {
         let wait = store.maintain().await.unwrap();
-        assert!(wait >= Duration::from_secs(1) && wait < two, "{wait:?}");
+        assert!(wait >= Duration::from_secs(1) && wait < life, "{wait:?}");
         tokio::time::sleep(wait + Duration::from_millis(100)).await;
     }
     // Whoever keeps it alive has been late: it is replaced when it is needed.
-    tokio::time::sleep(two).await;
+    tokio::time::sleep(life).await;
     read_many(&store, 3).await;
     assert_eq!((fake.asked("renew"), store.logins()), (0, 3));
 }

@@ -151,7 +151,7 @@ async fn a_watch_tells_every_change() {
     place.create::<Secret>(hidden).await;
     let store = store(&place.account("reader", Some(reader())).await, &place.name);
     let mut changes = store.watch().unwrap();
-    let mut next = async || tokio::time::timeout(Duration::from_secs(10), changes.next()).await.unwrap().unwrap();
+    let mut next = async || tokio::time::timeout(Duration::from_secs(120), changes.next()).await.unwrap().unwrap();
     let token = async |name: &str| store.get(&key(name), None).await.unwrap().unwrap().token;
 
     assert_eq!(next().await, Change::All(vec![(key("acme--a"), token("acme--a").await)]));

@@ -25,6 +25,15 @@ async fn next(stream: &mut BoxStream<'static, Notice>) -> Notice {
     timeout(Duration::from_secs(60), stream.next()).await.expect("a notice within a minute").unwrap()
 }
 
+/// The stream runs, and says nothing, until it has asked.
+async fn asks(stream: &mut BoxStream<'static, Notice>, asked: impl Fn() -> bool) {
+    let asked = eventually("it asks", || async { asked() });
+    tokio::select! {
+        () = asked => {}
+        heard = stream.next() => panic!("{heard:?}"),
+    }
+}
+
 async fn quiet(stream: &mut BoxStream<'static, Notice>) {
     let heard = timeout(Duration::from_secs(3), stream.next()).await;
     assert!(heard.is_err(), "{heard:?}");
@@ -79,6 +88,7 @@ async fn a_login_that_may_not_listen_reads_as_ever() {
     let (bao, fake, store) = listener("no-events", &["reader"]).await;
     bao.put("acme--key", json!({ "value": "canary-1" })).await;
     let mut stream = store.notices().unwrap();
+    asks(&mut stream, || !fake.asked().is_empty()).await;
     quiet(&mut stream).await;
     assert!(store.get(&key("acme--key"), None).await.unwrap().is_some());
     assert_eq!((store.logins(), fake.asked()), (1, vec![403]));
@@ -93,6 +103,7 @@ async fn openbao_is_asked_once() {
     let (role, secret) = bao.app_role(json!({ "token_policies": ["reader"] })).await;
     let store = bao.with(bao.settings(by_role(&role)), &[("secret-id", &secret)]);
     let mut stream = store.notices().unwrap();
+    asks(&mut stream, || bao.asked("read", "sys/events") > 0).await;
     quiet(&mut stream).await;
     assert_eq!((store.logins(), bao.asked("read", "sys/events")), (1, 1));
 }
@@ -132,6 +143,7 @@ async fn a_stream_that_is_refused_does_not_end_the_session() {
     assert!(store.get(&key("acme/KEY"), None).await.unwrap().is_some());
     fake.revoke_tokens();
     let mut stream = store.notices().unwrap();
+    asks(&mut stream, || fake.asked("subscribe") > 0).await;
     quiet(&mut stream).await;
     assert_eq!(store.logins(), 1);
     assert!(store.get(&key("acme/KEY"), None).await.unwrap().is_some());

@@ -72,17 +72,20 @@ impl Reply {
         serde_json::from_slice(&self.body).ok().map(|Object(status)| status)
     }
 
+    fn says(&self, text: &str) -> bool {
+        self.said().is_some_and(|status| status.message.contains(text))
+    }
+
     /// It is the object that is refused, not who sent it: why.
     fn refuses_object(&self) -> Option<&'static str> {
-        let said = |text: &str| self.said().is_some_and(|status| status.message.contains(text));
         match self.status.as_u16() {
             413 | 422 => Some(
                 "the API server refuses such a Secret: check that it is not immutable, has the keys of its type, and is below 1 MiB",
             ),
-            403 if said("exceeded quota") => {
+            403 if self.says("exceeded quota") => {
                 Some("the quota of the namespace is used up: raise it, or delete Secrets that nobody needs")
             }
-            400 | 403 if said("admission webhook") || said("ValidatingAdmissionPolicy") => {
+            400 | 403 if self.says("admission webhook") || self.says("ValidatingAdmissionPolicy") => {
                 Some("an admission policy of the cluster refuses it: except the store's namespace from it")
             }
             _ => None,
@@ -99,6 +102,10 @@ impl Reply {
                 Failure::Unauthenticated,
                 "the API server does not take the operator's identity: check its ServiceAccount or kubeconfig",
             ),
+            // A quota that is new lets nothing in until somebody has counted what there is.
+            403 if self.says("status unknown for quota") => {
+                (Failure::Unavailable, "the quota of the namespace is not counted yet: try again in a moment")
+            }
             403 => (Failure::Denied, denied),
             429 => {
                 let details = self.said().and_then(|status| status.details);

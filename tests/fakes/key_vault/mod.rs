@@ -144,6 +144,13 @@ impl FakeKeyVault {
         self.world().transition = time;
     }
 
+    /// Deletions and recoveries that are under way are done.
+    pub fn finish(&self) {
+        let mut world = self.world();
+        let World { secrets, deleted, .. } = &mut *world;
+        secrets.values_mut().chain(deleted.values_mut()).for_each(|secret| secret.busy = None);
+    }
+
     /// Lists go on at this host.
     pub fn lists_go_on_at(&self, base: &str) {
         self.world().next_base = Some(base.to_owned());
