@@ -109,7 +109,7 @@ async fn install(client: &Client) {
         let apply = PatchParams::apply("crds-test").force();
         let after = api.patch(&name, &apply, &Patch::Apply(&crd)).await.unwrap().metadata.generation;
         let established = await_condition(api.clone(), &name, is_crd_established());
-        tokio::time::timeout(Duration::from_secs(30), established).await.expect("established in time").unwrap();
+        tokio::time::timeout(Duration::from_secs(120), established).await.expect("established in time").unwrap();
         served(client, plural).await;
         if before.is_some() && before != after {
             tokio::time::sleep(Duration::from_secs(2)).await; // the former schema is served for a moment longer
@@ -117,11 +117,16 @@ async fn install(client: &Client) {
     }
 }
 
-/// The condition comes a little before the first answer.
+/// The condition comes a little before the first answer, and that one before discovery names it.
 async fn served(client: &Client, plural: &str) {
-    for _ in 0..300 {
-        let request = Request::new(format!("{GROUP}/{plural}")).list(&Default::default()).unwrap();
-        if client.request::<Value>(request).await.is_ok() {
+    for _ in 0..1200 {
+        let list = Request::new(format!("{GROUP}/{plural}")).list(&Default::default()).unwrap();
+        let mut discovery = Request::new("").get("x", &Default::default()).unwrap();
+        *discovery.uri_mut() = GROUP.parse().unwrap();
+        let (list, discovery) = (client.request::<Value>(list).await, client.request::<Value>(discovery).await);
+        let named =
+            discovery.is_ok_and(|kinds| kinds["resources"].as_array().unwrap().iter().any(|r| r["name"] == plural));
+        if list.is_ok() && named {
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
