@@ -50,7 +50,7 @@ say "cargo test"
 # Most of them wait for a server: more at once than there are cores. What a failure says is not to be buried by a stack.
 export RUST_BACKTRACE=0 RUST_TEST_THREADS=${RUST_TEST_THREADS:-8} SECRETREF_SUITE=$CACHE/test/suite
 rm -rf "$SECRETREF_SUITE"
-cargo test --locked "$@" 7>&-
+cargo test --locked --no-fail-fast "$@" 7>&-
 if [ $# -eq 0 ]; then
   say "the table of stores and cases"
   tests/stores/table.py "$SECRETREF_SUITE"
