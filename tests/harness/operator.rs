@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{unique, wait_until};
+use super::{unique, wait_for};
 use crate::port::Port;
 
 /// A running operator. Killed when dropped, and when the test process is gone for whatever reason.
@@ -93,7 +93,7 @@ impl Operator {
 
     /// Waits until `/readyz` says so.
     pub async fn ready(&self) {
-        wait_until("the operator is ready", Duration::from_secs(60), || async {
+        wait_for("the operator is ready", || async {
             let ended = self.process.lock().unwrap().as_mut().and_then(|p| p.operator.try_wait().unwrap());
             assert!(ended.is_none(), "the operator ended: {ended:?}\n{}", self.tail());
             match http().get(format!("http://{}/readyz", self.health_addr)).send().await {
@@ -117,7 +117,7 @@ impl Operator {
     /// SIGTERM, as the kubelet does it; answers the exit code.
     pub async fn terminate(&self) -> Option<i32> {
         self.signal("TERM");
-        let code = wait_until("the operator ends after SIGTERM", Duration::from_secs(30), || async {
+        let code = wait_for("the operator ends after SIGTERM", || async {
             let mut process = self.process.lock().unwrap();
             match process.as_mut().expect("it runs").operator.try_wait().unwrap() {
                 Some(status) => Ok(status.code()),
@@ -201,7 +201,7 @@ fn read(path: &std::path::Path) -> String {
 
 /// A client for one request: one that tests share would end with the runtime of the first of them.
 fn http() -> reqwest::Client {
-    reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap()
+    reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap()
 }
 
 /// Nobody else's while the tests run.
