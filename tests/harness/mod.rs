@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub use bao::Bao;
 pub use cluster::Cluster;
 pub use leaks::{CANARY, Leaks, plant, plant_credential};
-pub use operator::{Operator, free_address};
+pub use operator::{Operator, free_address, metric};
 pub use schema::{SCHEMA, assert_schema};
 pub use signed::{mac, seconds, signed};
 pub use space::{Space, condition, reason};

@@ -160,13 +160,7 @@ impl Operator {
 
     /// The sum of all samples of a metric (whole name, `_total` included) whose labels hold all of these parts.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        let text = self.metrics().await;
-        let samples = text.lines().filter_map(|line| {
-            let (series, value) = line.rsplit_once(' ')?;
-            let (found, rest) = series.split_once('{').unwrap_or((series, ""));
-            (found == name && labels.iter().all(|l| rest.contains(l))).then(|| value.parse::<f64>().ok())?
-        });
-        samples.sum()
+        metric(&self.metrics().await, name, labels)
     }
 
     /// Everything it has written: audit events (standard output) and logs (standard error).
@@ -187,6 +181,16 @@ impl Operator {
         let lines: Vec<&str> = logs.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
+}
+
+/// [`Operator::metric`] of what `/metrics` said at one moment.
+pub fn metric(text: &str, name: &str, labels: &[&str]) -> f64 {
+    let samples = text.lines().filter_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let (found, rest) = series.split_once('{').unwrap_or((series, ""));
+        (found == name && labels.iter().all(|l| rest.contains(l))).then(|| value.parse::<f64>().ok())?
+    });
+    samples.sum()
 }
 
 impl Drop for Operator {
