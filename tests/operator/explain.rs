@@ -94,15 +94,20 @@ async fn the_leader_tells_what_the_objects_do_not() {
     })
     .await;
     assert!(!text.contains(CANARY) && !text.contains("not in them"), "{text}");
-    let whole = explain(&reference, &[&leader[..], &["--output", "json"]].concat(), &kubeconfig);
-    let whole: Value = serde_json::from_slice(&whole.stdout).unwrap();
-    let time = |pointer: &str| {
-        let text = whole.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {whole}"));
-        text.parse::<jiff::Timestamp>().unwrap()
-    };
     let global = "/leader/entries/0/candidates/1";
-    let (now, last) = (time("/leader/time"), time(&format!("{global}/lastCheck")));
-    let next = time(&format!("{global}/nextCheck"));
+    let (whole, now, last, next) = wait_for("a moment at which no check is due", || async {
+        let whole = explain(&reference, &[&leader[..], &["--output", "json"]].concat(), &kubeconfig);
+        let whole: Value = serde_json::from_slice(&whole.stdout).unwrap();
+        let time = |pointer: &str| {
+            let text =
+                whole.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {whole}"));
+            text.parse::<jiff::Timestamp>().unwrap()
+        };
+        let (now, last) = (time("/leader/time"), time(&format!("{global}/lastCheck")));
+        let next = time(&format!("{global}/nextCheck"));
+        if now < next { Ok((whole, now, last, next)) } else { Err(whole.to_string()) }
+    })
+    .await;
     assert!(last <= now && now < next && next.duration_since(now).as_secs() <= 300, "{whole}");
     assert!(!whole.to_string().contains(CANARY), "{whole}");
 
