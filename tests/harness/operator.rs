@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::OnceCell;
+
 use super::{unique, wait_for};
 use crate::port::Port;
 
@@ -49,6 +51,8 @@ impl Operator {
     }
 
     async fn begin(namespace: &str, args: &[&str], variables: &[(&str, &str)], full: bool) -> Self {
+        static ALONE: OnceCell<()> = OnceCell::const_new();
+        ALONE.get_or_init(no_other_is_left).await;
         let operator = Self {
             namespace: namespace.to_owned(),
             health_addr: free_address(),
@@ -72,7 +76,7 @@ impl Operator {
             .args(["--operator-namespace", &self.namespace])
             .args(&self.args)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+            .stdin(alive())
             .stdout(self.append("out"))
             .stderr(self.append("err"))
             .spawn()
@@ -201,6 +205,29 @@ impl Drop for Operator {
 
 fn read(path: &std::path::Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// What an operator holds for as long as it lives: a lock that it shares with the others on the same cluster.
+fn alive() -> File {
+    let lock = lock_file();
+    lock.lock_shared().unwrap();
+    lock
+}
+
+/// Those of a test binary that ran before end when their guards have the time: until then they would reconcile what the
+/// tests of this one make.
+async fn no_other_is_left() {
+    wait_for("the operators of another test binary are gone", || async {
+        lock_file().try_lock().map_err(|e| e.to_string())
+    })
+    .await;
+}
+
+fn lock_file() -> File {
+    let cluster = super::env("KUBECONFIG").replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    std::fs::create_dir_all(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("operators{cluster}.lock"));
+    OpenOptions::new().create(true).append(true).read(true).open(path).unwrap()
 }
 
 /// A client for one request: one that tests share would end with the runtime of the first of them.
