@@ -18,14 +18,20 @@ start() { # NAME=VALUE...
 }
 up() {
   start "$@"
-  for _ in $(seq 150); do
+  for _ in $(seq 600); do
     ! "$BAO" status > "$T/status" 2>&1 || return 0
     kill -0 "$P" 2> /dev/null || fail "it has died"
     sleep 0.2
   done
-  fail "not ready and unsealed after 30 s: $(cat "$T/status")"
+  fail "not ready and unsealed after two minutes: $(cat "$T/status")"
 }
-down() { kill -KILL "$P"; wait "$P" 2> /dev/null || true; P=; }
+down() { kill -KILL "$P" 2> /dev/null || true; wait "$P" 2> /dev/null || true; P=; }
+# Unsealed it is not yet active, and the KV engine prepares itself for a moment.
+until_it() { # CMD...
+  for _ in $(seq 600); do ! "$@" > /dev/null 2>&1 || return 0; sleep 0.2; done
+  return 1
+}
+keeps() { [ "$("$BAO" kv get -mount=secret -field=value acme--a)" = not-shown-value ]; }
 log_in() { BAO_TOKEN=$(printf '%s' "$PASSWORD" | "$BAO" write -field=token auth/userpass/login/admin password=-) && export BAO_TOKEN; }
 refused() { # PART NAME=VALUE...: it says why and does not start
   local part=$1; shift
@@ -34,10 +40,9 @@ refused() { # PART NAME=VALUE...: it says why and does not start
 }
 
 up UNSEAL_KEY="$KEY" ADMIN_PASSWORD="$PASSWORD"
-for _ in $(seq 50); do ! log_in 2> /dev/null || break; sleep 0.2; done    # the first start makes the user
-log_in || fail "no login as admin"
-for _ in $(seq 50); do ! "$BAO" kv put -mount=secret acme--a value=not-shown-value > /dev/null 2>&1 || break; sleep 0.2; done
-[ "$("$BAO" kv get -mount=secret -field=value acme--a)" = not-shown-value ] || fail "nothing kept"
+until_it log_in || fail "no login as admin"    # the first start makes the user
+until_it "$BAO" kv put -mount=secret acme--a value=not-shown-value || fail "nothing can be written"
+keeps || fail "nothing kept"
 ! curl -s "$BAO_ADDR/v1/sys/health" > /dev/null 2>&1 || fail "served with a certificate that everybody trusts"
 curl -fs --cacert "$BAO_CACERT" "$BAO_ADDR/v1/sys/health" > /dev/null || fail "TLS not verified by its CA"
 ! curl -s --cacert "$BAO_CACERT" --connect-to other.example:18294:127.0.0.1:18294 https://other.example:18294/v1/sys/health > /dev/null ||
@@ -57,15 +62,15 @@ open=$(find "$T/data" "$T/run" -perm /077 -not -type l)
 before=$(cat "$BAO_CACERT")
 down
 up UNSEAL_KEY="$KEY"    # the password is for the first start only
-[ "$("$BAO" kv get -mount=secret -field=value acme--a)" = not-shown-value ] || fail "data lost over a kill"
-log_in || fail "the user is lost"
+until_it keeps || fail "data lost over a kill"
+until_it log_in || fail "the user is lost"
 [ "$before" = "$(cat "$BAO_CACERT")" ] || fail "another CA after a restart"
 down
 
 # The key from a file, and a wrong one.
 printf '%s' "$KEY" | sed 's/../\\x&/g' | xargs -0 printf '%b' > "$T/key"
 up UNSEAL_KEY_FILE="$T/key"
-[ "$("$BAO" kv get -mount=secret -field=value acme--a)" = not-shown-value ] || fail "data lost with the key from a file"
+until_it keeps || fail "data lost with the key from a file"
 down
 start UNSEAL_KEY="$(openssl rand -hex 32)"
 sleep 3
@@ -84,9 +89,9 @@ refused "must both be there" TLS_CERT_FILE=/no/such
 # The one for a laptop.
 PORT=18296 "$HERE/dev.sh" > "$T/dev" 2> "$T/log" &
 P=$!
-for _ in $(seq 100); do [ "$(grep -c export "$T/dev" 2> /dev/null)" != 2 ] || break; sleep 0.1; done
+for _ in $(seq 1200); do [ "$(grep -c export "$T/dev" 2> /dev/null)" != 2 ] || break; sleep 0.1; done
 . "$T/dev"
-for _ in $(seq 100); do ! "$BAO" kv put -mount=secret acme--a value=x > /dev/null 2>&1 || break; sleep 0.1; done
+until_it "$BAO" kv put -mount=secret acme--a value=x || fail "the dev server takes nothing"
 [ "$("$BAO" kv get -mount=secret -field=value acme--a)" = x ] || fail "the dev server keeps nothing"
 ! tr '\0' '\n' < "/proc/$P/cmdline" | grep -qF "$BAO_TOKEN" || fail "the token is an argument"
 down

@@ -26,6 +26,10 @@ refused() {                                                                     
   else fail "$1: refused, but without '$2': $out"; fi
 }
 step() { echo "[${SECONDS}s] $*"; }
+within() { # seconds cmd...: until it succeeds, or the time is over; whether it did is for a check to say
+  local end=$((SECONDS + $1)); shift
+  until "$@" > /dev/null 2>&1; do [ $SECONDS -lt $end ] || return 0; sleep 0.3; done
+}
 
 cleanup() {
   set +e
@@ -45,7 +49,7 @@ done
 
 RUN=(--set replicaCount=0)
 if [ -n "${SECRETREF_IMAGE:-}" ]; then
-  RUN=(--set "image.repository=${SECRETREF_IMAGE%:*}" --set "image.tag=${SECRETREF_IMAGE##*:}" --wait --timeout 2m)
+  RUN=(--set "image.repository=${SECRETREF_IMAGE%:*}" --set "image.tag=${SECRETREF_IMAGE##*:}" --wait --timeout 5m)
 fi
 helm_do() { "$HELM" "$1" secretref "$2" -n "$NS" "${RUN[@]}" "${@:3}" > "$W/helm.log" 2>&1 || { cat "$W/helm.log"; return 1; }; }
 
@@ -70,12 +74,13 @@ step "upgrade"
 RUN=("${RUN_NOW[@]}")
 helm_do upgrade "$CHART" --set rollout.enabled=true
 is "upgrading the chart upgrades the CRD" "$(suspend)" boolean
-kubectl wait --for=condition=Established --timeout=30s $(printf 'crd/%s ' "${CRDS[@]}") > /dev/null
+kubectl wait --for=condition=Established --timeout=180s $(printf 'crd/%s ' "${CRDS[@]}") > /dev/null
 
 # ---- rights of the operator's account, and of people
 step "rights"
-can() { # user yes|no verb resource [flags]
-  local got; got=$(kubectl auth can-i --as="$1" "${@:3}" 2> /dev/null || true)
+can() { # user yes|no verb resource [flags]: when the API server has heard of the roles, which is not when they are written
+  local got end=$((SECONDS + 60))
+  until got=$(kubectl auth can-i --as="$1" "${@:3}" 2> /dev/null || true); [ "$got" = "$2" ] || [ $SECONDS -ge $end ]; do sleep 0.3; done
   is "can $1 ${*:3}" "$got" "$2"
 }
 SA=system:serviceaccount:$NS:secretref
@@ -102,8 +107,6 @@ can "$SA" no update deployments.apps -n "$TENANT"
 can "$SA" no list pods -n "$TENANT"
 can "$SA" no bind organisations.secretref.dev/acme
 for r in view edit admin; do kubectl create rolebinding "$r" --clusterrole=$r --user="chart-$r" -n "$TENANT" > /dev/null; done
-aggregated() { [ "$(kubectl auth can-i --as=chart-view list secretreferences.secretref.dev -n "$TENANT" 2> /dev/null)" = yes ]; }
-for _ in $(seq 50); do aggregated && break; sleep 0.2; done
 for r in view edit admin; do can chart-$r yes list secretreferences.secretref.dev -n "$TENANT"; can chart-$r yes list secretstores.secretref.dev -n "$TENANT"; done
 for r in edit admin; do
   for v in create update patch delete; do
@@ -121,7 +124,7 @@ as() { local u=$1; shift; kubectl --as="$u" "$@"; }
 create() { printf '%s' "$2" | kubectl --as="$1" create -f -; }
 apply() { printf '%s' "$2" | kubectl --as="$1" apply --server-side --field-manager=chart-test -f -; }
 enforced() { ! create "$SA" "$(secret probe kubernetes.io/service-account-token)" > /dev/null 2>&1 || { kubectl delete secret probe -n "$TENANT" > /dev/null; return 1; }; }
-for _ in $(seq 50); do enforced && break; sleep 0.2; done
+within 180 enforced
 for t in kubernetes.io/service-account-token bootstrap.kubernetes.io/token example.com/other; do
   refused "the operator applies a Secret of type $t" "targetTypes" apply "$SA" "$(secret t "$t")"
   refused "the operator creates a Secret of type $t" "targetTypes" create "$SA" "$(secret t "$t")"
@@ -210,9 +213,11 @@ spec:
   data: [{ key: DB_PASSWORD, secretRef: { name: db-password } }]
 YAML
 if [ -n "${SECRETREF_IMAGE:-}" ]; then
-  kubectl wait --for=condition=Ready secretreference/app -n "$TENANT" --timeout=60s > /dev/null
+  kubectl wait --for=condition=Ready secretreference/app -n "$TENANT" --timeout=180s > /dev/null
   is "the operator makes the Secret" "$(kubectl get secret app -n "$TENANT" -o jsonpath='{.data.DB_PASSWORD}' | base64 -d)" "$VALUE"
   step "nothing that people read holds the value"
+  none_ends() { local ends; ends=$(kubectl get pods -n "$NS" -o jsonpath='{.items[*].metadata.deletionTimestamp}') && [ -z "$ends" ]; }
+  within 180 none_ends    # a pod of before the last upgrade would go while its log is read
   { cat "$W/helm.log"; "$HELM" get all secretref -n "$NS"; kubectl get events,secretreferences,clustersecretstores,pods -A -o yaml
     for p in $(kubectl get pods -n "$NS" -o name); do kubectl logs -n "$NS" "$p"; done; } > "$W/read" 2>&1
   is "lines with the value" "$(grep -cF -e "$VALUE" -e "$(printf %s "$VALUE" | base64)" "$W/read")" 0
@@ -220,7 +225,9 @@ if [ -n "${SECRETREF_IMAGE:-}" ]; then
   step "explain, through a port-forward"
   cargo build --locked --quiet
   explain() { KUBECONFIG=$1 "${CARGO_TARGET_DIR:-target}/debug/secretref" explain --operator-namespace "$NS" "$TENANT/app" 2>&1 || true; }
-  told=$(explain "$KUBECONFIG")
+  # The leader knows a moment after the reference says so.
+  says() { told=$(explain "$1"); for part in "${@:2}"; do grep -qF "$part" <<< "$told" || return 1; done; }
+  within 60 says "$KUBECONFIG" "acme--db-password " "Found (checked " "next check when it is told to"
   for part in "acme--db-password " "Found (checked " "next check when it is told to"; do
     if grep -qF "$part" <<< "$told"; then pass; else fail "explain: no '$part' in: $told"; fi
   done
@@ -230,7 +237,7 @@ if [ -n "${SECRETREF_IMAGE:-}" ]; then
   cp "$KUBECONFIG" "$W/developer"
   kubectl config --kubeconfig="$W/developer" set-credentials developer --token="$(kubectl create token developer -n "$TENANT")" > /dev/null
   kubectl config --kubeconfig="$W/developer" set-context --current --user=developer > /dev/null
-  told=$(explain "$W/developer")
+  within 60 says "$W/developer" "DB_PASSWORD: db-password: the organisation's own" "it was not asked: you lack the right get on leases in $NS"
   for part in "DB_PASSWORD: db-password: the organisation's own" "it was not asked: you lack the right get on leases in $NS"; do
     if grep -qF "$part" <<< "$told"; then pass; else fail "explain with few rights: no '$part' in: $told"; fi
   done
@@ -270,12 +277,15 @@ helm_do upgrade "$CHART" --take-ownership
 step "uninstall"
 "$HELM" uninstall secretref -n "$NS" --wait > "$W/helm.log" 2>&1 || fail "uninstall: $(cat "$W/helm.log")"
 stays "uninstall" 5
-is "uninstall leaves nothing else" "$(kubectl get all,serviceaccount,role,rolebinding,clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding,networkpolicy,poddisruptionbudget \
-  -A -l app.kubernetes.io/name=secretref -o name)" ""
+left() { kubectl get all,serviceaccount,role,rolebinding,clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding,networkpolicy,poddisruptionbudget \
+  -A -l app.kubernetes.io/name=secretref -o name; }
+nothing_left() { local names; names=$(left) && [ -z "$names" ]; }
+within 180 nothing_left    # pods end when they are ready to
+is "uninstall leaves nothing else" "$(left)" ""
 step "install again"
 helm_do install "$CHART"
 stays "install again" 1
-[ -z "${SECRETREF_IMAGE:-}" ] || allowed "the reference is in order again" kubectl wait --for=condition=Ready secretreference/app -n "$TENANT" --timeout=60s
+[ -z "${SECRETREF_IMAGE:-}" ] || allowed "the reference is in order again" kubectl wait --for=condition=Ready secretreference/app -n "$TENANT" --timeout=180s
 "$HELM" uninstall secretref -n "$NS" --wait > /dev/null
 step "install under another name and namespace, with --take-ownership"
 "$HELM" install other "$CHART" -n "$PLATFORM" --set replicaCount=0 --take-ownership > "$W/helm.log" 2>&1 || fail "take over: $(cat "$W/helm.log")"

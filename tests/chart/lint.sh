@@ -19,7 +19,7 @@ fi
 namespaces=(secretref sr-system monitoring team-a team-b platform-secrets); made=()
 trap '[ ${#made[@]} -eq 0 ] || kubectl delete namespace "${made[@]}" --wait=false > /dev/null; rm -rf "$OUT"' EXIT
 for n in "${namespaces[@]}"; do
-  [ "$(kubectl get namespace "$n" -o jsonpath='{.status.phase}' --ignore-not-found)" != Terminating ] || kubectl wait --for=delete "namespace/$n" > /dev/null
+  [ "$(kubectl get namespace "$n" -o jsonpath='{.status.phase}' --ignore-not-found)" != Terminating ] || kubectl wait --for=delete "namespace/$n" --timeout=300s > /dev/null
   kubectl get namespace "$n" > /dev/null 2>&1 || { kubectl create namespace "$n" > /dev/null; made+=("$n"); }
 done
 for f in "$OUT"/*.yaml; do

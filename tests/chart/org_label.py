@@ -96,16 +96,18 @@ def message(name, binding):
 
 def main():
     call("POST", NS, namespace("chart-org", ""))
-    for _ in range(100):                                    # until the policy is in force
-        status, _ = merge("chart-nobind", "", "acme")
-        if status == 403:
-            break
-        force("")
-        time.sleep(0.1)
+    for user, may_bind in USERS.items():                    # until the API server has heard of the roles and of the policy
+        for _ in range(1200):
+            status, out = merge(user, "", "acme")
+            force("")
+            if status == 200 if "acme" in may_bind else status == 403 and message("acme", True) in out["message"]:
+                break
+            time.sleep(0.1)
     for user, may_bind in USERS.items():
         for to in ("", "acme", "beta"):
             for how in ("POST", "apply"):
-                name = f"chart-new-{how.lower()}-{user[6:]}-{to or 'none'}"
+                # Of this run alone: a namespace of the last one may not be gone yet.
+                name = f"chart-new-{how.lower()}-{user[6:]}-{to or 'none'}-{os.getpid()}"
                 status, out = (call("POST", NS, namespace(name, to), user) if how == "POST" else
                                call("PATCH", f"{NS}/{name}?fieldManager=chart-test", namespace(name, to), user, "application/apply-patch+yaml"))
                 what = f"{user} creates a namespace with '{to}' by {how}: {status} {out.get('message')}"
@@ -135,7 +137,7 @@ def main():
     force("acme")
     status, out = call("DELETE", f"{NS}/chart-org", None, "chart-nobind")
     check(status == 200, f"a namespace with an organisation can be deleted: {status} {out.get('message')}")
-    for _ in range(300):                                    # the controller ends it through `finalize`
+    for _ in range(1800):                                   # the controller ends it through `finalize`
         if call("GET", f"{NS}/chart-org")[0] == 404:
             break
         time.sleep(0.1)
@@ -146,10 +148,12 @@ with tempfile.TemporaryDirectory() as tmp:
     SOCKET = os.path.join(tmp, "api")
     proxy = subprocess.Popen(["kubectl", "proxy", "--unix-socket", SOCKET], stdout=subprocess.DEVNULL)
     try:
-        for _ in range(100):
-            if os.path.exists(SOCKET):
+        for _ in range(1200):                               # the file is there before anybody listens
+            try:
+                call("GET", "/version")
                 break
-            time.sleep(0.1)
+            except OSError:
+                time.sleep(0.1)
         main()
     finally:
         proxy.terminate()

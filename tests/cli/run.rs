@@ -63,7 +63,7 @@ fn exit_codes_and_signals_are_the_commands_own() {
     out.read_to_string(&mut line).unwrap();
     assert_eq!(line, "ready\ncaught\n");
     // And what does not handle it ends by it.
-    let (mut child, _out) = start(&laptop, &["sleep", "60"]);
+    let (mut child, _out) = start(&laptop, &["sleep", "600"]);
     wait_until_it_is("sleep", &child);
     signal("TERM", &child);
     assert_eq!(child.wait().unwrap().signal(), Some(15));
@@ -83,7 +83,7 @@ async fn values_are_nowhere_but_in_the_commands_environment() {
     bao.put("acme--db-password", json!({ "value": "canary-from-the-store" })).await;
     let laptop = Laptop::with(&bao).await;
     laptop.reference(&ENTRIES);
-    let (mut child, _out) = start(&laptop, &["sleep", "60"]);
+    let (mut child, _out) = start(&laptop, &["sleep", "600"]);
     wait_until_it_is("sleep", &child);
     let proc = format!("/proc/{}", child.id());
     let environment = std::fs::read(format!("{proc}/environ")).unwrap();
@@ -147,10 +147,11 @@ fn later_files_win_and_what_no_variable_can_hold_is_told() {
     assert!(laptop.fails(1, &args(&["true"])).contains("BLOB: the value is not text"));
 }
 
+/// A program has its name before the kernel has given it its environment.
 fn wait_until_it_is(name: &str, child: &Child) {
-    let comm = format!("/proc/{}/comm", child.id());
-    for _ in 0..600 {
-        if std::fs::read_to_string(&comm).unwrap_or_default().trim() == name {
+    let of = |what: &str| std::fs::read(format!("/proc/{}/{what}", child.id())).unwrap_or_default();
+    for _ in 0..2400 {
+        if of("comm").trim_ascii_end() == name.as_bytes() && !of("environ").is_empty() {
             return;
         }
         std::thread::sleep(std::time::Duration::from_millis(50));

@@ -9,7 +9,7 @@ mine() { local a; a=$({ tr '\0' '\n' < "/proc/$1/cmdline"; } 2>/dev/null) && { g
 end() { # PID: nothing is kept, so nothing needs a graceful end
   mine "$1" || return 0
   kill -KILL "$1" 2>/dev/null
-  for _ in $(seq 200); do mine "$1" || break; sleep 0.05; done
+  for _ in $(seq 2400); do mine "$1" || break; sleep 0.05; done
 }
 for ((i = 1; i <= NODES; i++)); do
   N=node$i NS=sr$ID-node$i
@@ -17,7 +17,7 @@ for ((i = 1; i <= NODES; i++)); do
   p=$(cat "$S/run/$N.pid" 2>/dev/null) && end "$p"
   ip netns del "$NS" 2>/dev/null; ip link del "sr$ID-v$i" 2>/dev/null
   if [ -s "$S/run/$N.cgroups" ]; then
-    for _ in $(seq 50); do
+    for _ in $(seq 600); do
       left=0
       while read -r c; do [ -d "$c" ] && { find "$c" -depth -type d -exec rmdir {} + 2>/dev/null || left=1; }; done < "$S/run/$N.cgroups"
       [ $left = 0 ] && break; sleep 0.1

@@ -54,16 +54,17 @@ spec:
       envFrom: [{ secretRef: { name: app } }]
       securityContext: { runAsNonRoot: true, runAsUser: 65532, readOnlyRootFilesystem: true }
 Y
-kb wait --for=jsonpath='{.status.phase}'=Succeeded pod/reads --timeout=60s > /dev/null
+kb wait --for=jsonpath='{.status.phase}'=Succeeded pod/reads --timeout=180s > /dev/null
 [ "$(kb logs reads)" = "DB_PASSWORD DB_USER" ] || fail "the pod saw: $(kb logs reads)"
 
 # an API server that was killed comes back with what it had
-kill -KILL "$(cat "$A/run/kube-apiserver.pid")"
+p=$(cat "$A/run/kube-apiserver.pid"); kill -KILL "$p"
+for _ in $(seq 1200); do { tr '\0' ' ' < "/proc/$p/cmdline"; } 2> /dev/null | grep -q . || break; sleep 0.1; done    # until then it looks as if it ran
 "$HERE/up.sh" "$A" > /dev/null
 [ "$(ka get configmap kept -o jsonpath='{.data.k}')" = v ] || fail "data lost"
 
 "$HERE/down.sh" "$A"; "$HERE/down.sh" "$B"
-for _ in $(seq 50); do [ -n "$(traces)" ] || break; sleep 0.1; done
+for _ in $(seq 600); do [ -n "$(traces)" ] || break; sleep 0.1; done
 [ -z "$(traces)" ] || fail "left behind: $(traces)"
 [ ! -e "$A" ] && [ ! -e "$B" ] || fail "a state directory is still there"
 echo "tests/cluster: 2 clusters at once, a pod with its variables, no trace left"

@@ -60,7 +60,7 @@ start() { # name ports binary args...
   local n=$1 p ports=$2; shift 2
   if alive "$n"; then say "$n runs already"; return; fi
   for p in $ports; do
-    for _ in $(seq 30); do taken "$p" || break; sleep 0.1; done    # one that was just killed may hold it for a moment
+    for _ in $(seq 600); do taken "$p" || break; sleep 0.1; done    # one that was just killed may hold it for a moment
     ! taken "$p" || { say "port $p is taken"; exit 1; }
   done
   setsid nohup "$@" >> "$S/log/$n.log" 2>&1 < /dev/null 9>&- &
@@ -70,7 +70,8 @@ waitfor() { # seconds what cmd...
   local end=$((SECONDS + $1)) what=$2; shift 2
   until "$@" >/dev/null 2>&1; do
     for n in etcd kube-apiserver kube-controller-manager kube-scheduler; do
-      [ ! -s "$S/run/$n.pid" ] || alive "$n" || { say "$n has died:"; tail -n 5 "$S/log/$n.log" >&2; exit 1; }
+      # Until the kernel has made the program of it, it does not look like one.
+      [ ! -s "$S/run/$n.pid" ] || alive "$n" || kill -0 "$(cat "$S/run/$n.pid")" 2> /dev/null || { say "$n has died:"; tail -n 5 "$S/log/$n.log" >&2; exit 1; }
     done
     [ $SECONDS -lt $end ] || { say "timed out: $what"; return 1; }
     sleep 0.1
@@ -113,7 +114,7 @@ start kube-apiserver "$APISERVER_PORT" "$BIN/kube-apiserver" --advertise-address
 
 KC() { "$BIN/kubectl" --kubeconfig "$K/admin.conf" "$@"; }
 ready() { curl -fsS --cacert "$P/ca.crt" --cert "$P/admin.crt" --key "$P/admin.key" "https://127.0.0.1:$APISERVER_PORT/readyz"; }
-waitfor 120 "apiserver ready" ready    # before that the others would only meet "forbidden" and back off for seconds
+waitfor 300 "apiserver ready" ready    # before that the others would only meet "forbidden" and back off for seconds
 
 start kube-controller-manager "$KCM_PORT" "$BIN/kube-controller-manager" --kubeconfig="$K/controller-manager.conf" \
   --authentication-kubeconfig="$K/controller-manager.conf" --authorization-kubeconfig="$K/controller-manager.conf" \
@@ -127,9 +128,9 @@ start kube-scheduler "$SCHED_PORT" "$BIN/kube-scheduler" --kubeconfig="$K/schedu
   --authentication-kubeconfig="$K/scheduler.conf" --authorization-kubeconfig="$K/scheduler.conf" \
   --bind-address=127.0.0.1 --secure-port="$SCHED_PORT" --leader-elect=false --profiling=false ${SCHEDULER_EXTRA:-}
 
-waitfor 60 "controller-manager ready" curl -fsSk "https://127.0.0.1:$KCM_PORT/healthz"
-waitfor 60 "scheduler ready" curl -fsSk "https://127.0.0.1:$SCHED_PORT/healthz"
-waitfor 60 "default service account there" KC -n default get serviceaccount default
+waitfor 300 "controller-manager ready" curl -fsSk "https://127.0.0.1:$KCM_PORT/healthz"
+waitfor 300 "scheduler ready" curl -fsSk "https://127.0.0.1:$SCHED_PORT/healthz"
+waitfor 300 "default service account there" KC -n default get serviceaccount default
 
 # ---- nodes
 for ((i = 1; i <= NODES; i++)); do
@@ -149,9 +150,9 @@ for ((i = 1; i <= NODES; i++)); do
   start "$N" "" "$HERE/node-enter.sh" "$S" "$N" "$NS" "$BIN" "$MODE" "$SUB" "$IP" "$POD_CIDR" "$NODE_GW"
 done
 for ((i = 1; i <= NODES; i++)); do
-  waitfor 120 "node$i registered" KC get node "node$i"
-  waitfor 120 "node$i kubelet healthy" KC get --raw "/api/v1/nodes/node$i/proxy/healthz"
-  waitfor 120 "node$i Ready" sh -c "'$BIN/kubectl' --kubeconfig '$K/admin.conf' get node node$i -o jsonpath='{.status.conditions[?(@.type==\"Ready\")].status}' | grep -q True"
+  waitfor 300 "node$i registered" KC get node "node$i"
+  waitfor 300 "node$i kubelet healthy" KC get --raw "/api/v1/nodes/node$i/proxy/healthz"
+  waitfor 300 "node$i Ready" sh -c "'$BIN/kubectl' --kubeconfig '$K/admin.conf' get node node$i -o jsonpath='{.status.conditions[?(@.type==\"Ready\")].status}' | grep -q True"
 done
 say "up"
 echo "KUBECONFIG=$K/admin.conf"

@@ -109,7 +109,7 @@ impl FaultProxy {
         if self.serving.lock().unwrap().is_some() {
             return;
         }
-        for _ in 0..100 {
+        for _ in 0..6000 {
             if let Ok(listener) = self.port.listen() {
                 return self.serve(listener);
             }

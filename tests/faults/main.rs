@@ -15,6 +15,7 @@ mod port;
 mod api_server;
 mod leaders;
 mod machine;
+mod notices;
 mod outage;
 mod process;
 mod rows;

@@ -89,6 +89,8 @@ API_SERVER:
         => "api_server.rs::the_store_goes_down_while_it_refuses_every_write";
     "A write is carried out, and its answer never comes", "", "one restart for one change", "it is written once more, with the same content"
         => "api_server.rs::the_answer_to_a_write_is_lost" "src/operator/apply/tests.rs::a_write_ends_before_another_replica_may_lead";
+    "It is slow to take a status, and a change is notified meanwhile", "", "-", "the reference that has to be told gets the new value, too"
+        => "notices.rs::told_of_a_change_while_the_status_is_written";
     "Watches end and are too old to go on (410 Gone)", "", "targets", "a new list finds what was deleted and made meanwhile"
         => "api_server.rs::watches_are_too_old" "src/operator/watch/tests.rs::what_a_new_list_does_not_have_is_gone";
     "A watch that says nothing any more", "", "targets", "after three minutes it is opened again, and what changed is seen"

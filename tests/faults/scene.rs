@@ -95,7 +95,7 @@ impl Scene {
             .await;
     }
 
-    fn args(&self) -> Vec<String> {
+    pub fn args(&self) -> Vec<String> {
         let host = |address: &str| address.strip_prefix("https://").unwrap().to_owned();
         let mut args = vec!["--namespace".to_owned(), self.acme.name.clone(), "--tenant-stores".to_owned()];
         for host in [host(&self.way.address), host(&self.bao.address), "secretref.invalid:443".to_owned()] {

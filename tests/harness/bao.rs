@@ -2,7 +2,7 @@
 //! `approle`, a policy `reader` for all of it. Tests do not disturb each other.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::{
         LazyLock,
@@ -91,9 +91,22 @@ impl Bao {
     /// Starts it again; what it held is still there.
     pub async fn start_again(&mut self) {
         let state = self.own.clone().expect("a server of its own");
+        self.gone(&state).await;
         let mut again = Self::up(&state, None).await;
         again.own = None; // or it would be taken down with this value
         self.token.clone_from(&again.token);
+    }
+
+    /// What was killed ends when the kernel has the time, which is when its disk has answered; until then it looks as if it
+    /// ran.
+    async fn gone(&self, state: &Path) {
+        let pid = std::fs::read_to_string(state.join("pid")).unwrap();
+        let arguments = format!("/proc/{}/cmdline", pid.trim());
+        wait_for("the killed server is gone", || async {
+            let left = std::fs::read(&arguments).unwrap_or_default();
+            if left.is_empty() { Ok(()) } else { Err(String::from_utf8_lossy(&left).into_owned()) }
+        })
+        .await;
     }
 
     pub async fn seal(&self) {

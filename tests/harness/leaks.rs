@@ -17,9 +17,11 @@ pub const CANARY: &str = "canary-";
 
 static PLANTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// A new value to plant. The label helps to find the test that planted what was found.
+/// A new value to plant. The label helps to find the test that planted what was found. It ends in letters that are no
+/// hexadecimal digits: of the many uids, names and trace ids in an output one would else hold part of a value by chance.
 pub fn plant(label: &str) -> String {
-    let value = format!("{CANARY}{label}-{}", unique());
+    let letter = |digit: char| char::from(b'g' + u8::try_from(digit.to_digit(16).unwrap()).unwrap());
+    let value = format!("{CANARY}{label}-{}", unique().chars().map(letter).collect::<String>());
     PLANTED.lock().unwrap().insert(value.clone());
     value
 }

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use super::{DEADLINE, unique, wait_until};
+use tokio::sync::OnceCell;
+
+use super::{unique, wait_for};
 use crate::port::Port;
 
 /// A running operator. Killed when dropped, and when the test process is gone for whatever reason.
@@ -49,6 +51,8 @@ impl Operator {
     }
 
     async fn begin(namespace: &str, args: &[&str], variables: &[(&str, &str)], full: bool) -> Self {
+        static ALONE: OnceCell<()> = OnceCell::const_new();
+        ALONE.get_or_init(no_other_is_left).await;
         let operator = Self {
             namespace: namespace.to_owned(),
             health_addr: free_address(),
@@ -72,7 +76,7 @@ impl Operator {
             .args(["--operator-namespace", &self.namespace])
             .args(&self.args)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+            .stdin(alive())
             .stdout(self.append("out"))
             .stderr(self.append("err"))
             .spawn()
@@ -93,7 +97,7 @@ impl Operator {
 
     /// Waits until `/readyz` says so.
     pub async fn ready(&self) {
-        wait_until("the operator is ready", DEADLINE, || async {
+        wait_for("the operator is ready", || async {
             let ended = self.process.lock().unwrap().as_mut().and_then(|p| p.operator.try_wait().unwrap());
             assert!(ended.is_none(), "the operator ended: {ended:?}\n{}", self.tail());
             match http().get(format!("http://{}/readyz", self.health_addr)).send().await {
@@ -117,7 +121,7 @@ impl Operator {
     /// SIGTERM, as the kubelet does it; answers the exit code.
     pub async fn terminate(&self) -> Option<i32> {
         self.signal("TERM");
-        let code = wait_until("the operator ends after SIGTERM", Duration::from_secs(30), || async {
+        let code = wait_for("the operator ends after SIGTERM", || async {
             let mut process = self.process.lock().unwrap();
             match process.as_mut().expect("it runs").operator.try_wait().unwrap() {
                 Some(status) => Ok(status.code()),
@@ -160,13 +164,7 @@ impl Operator {
 
     /// The sum of all samples of a metric (whole name, `_total` included) whose labels hold all of these parts.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        let text = self.metrics().await;
-        let samples = text.lines().filter_map(|line| {
-            let (series, value) = line.rsplit_once(' ')?;
-            let (found, rest) = series.split_once('{').unwrap_or((series, ""));
-            (found == name && labels.iter().all(|l| rest.contains(l))).then(|| value.parse::<f64>().ok())?
-        });
-        samples.sum()
+        metric(&self.metrics().await, name, labels)
     }
 
     /// Everything it has written: audit events (standard output) and logs (standard error).
@@ -189,6 +187,16 @@ impl Operator {
     }
 }
 
+/// [`Operator::metric`] of what `/metrics` said at one moment.
+pub fn metric(text: &str, name: &str, labels: &[&str]) -> f64 {
+    let samples = text.lines().filter_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let (found, rest) = series.split_once('{').unwrap_or((series, ""));
+        (found == name && labels.iter().all(|l| rest.contains(l))).then(|| value.parse::<f64>().ok())?
+    });
+    samples.sum()
+}
+
 impl Drop for Operator {
     fn drop(&mut self) {
         self.kill();
@@ -197,6 +205,29 @@ impl Drop for Operator {
 
 fn read(path: &std::path::Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// What an operator holds for as long as it lives: a lock that it shares with the others on the same cluster.
+fn alive() -> File {
+    let lock = lock_file();
+    lock.lock_shared().unwrap();
+    lock
+}
+
+/// Those of a test binary that ran before end when their guards have the time: until then they would reconcile what the
+/// tests of this one make.
+async fn no_other_is_left() {
+    wait_for("the operators of another test binary are gone", || async {
+        lock_file().try_lock().map_err(|e| e.to_string())
+    })
+    .await;
+}
+
+fn lock_file() -> File {
+    let cluster = super::env("KUBECONFIG").replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    std::fs::create_dir_all(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("operators{cluster}.lock"));
+    OpenOptions::new().create(true).append(true).read(true).open(path).unwrap()
 }
 
 /// A client for one request: one that tests share would end with the runtime of the first of them.

@@ -8,7 +8,7 @@ for d in /proc/[0-9]*; do    # by its command line, so that a lost pid file leav
   p=${d#/proc/}
   if mine "$p"; then
     kill -KILL "$p"
-    for _ in $(seq 200); do mine "$p" || break; sleep 0.05; done
+    for _ in $(seq 2400); do mine "$p" || break; sleep 0.05; done
   fi
 done
 [ ! -e "$S/lock" ] || rm -rf "$S"    # up.sh made it

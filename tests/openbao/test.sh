@@ -14,13 +14,14 @@ for a in 127.0.0.1 127.0.0.2; do
 done
 ! curl -fs "$BAO_ADDR/v1/sys/health" > /dev/null 2>&1 || fail "served with a certificate that everybody trusts"
 
-kill -KILL "$(cat "$S/pid")"
+p=$(cat "$S/pid"); kill -KILL "$p"
+for _ in $(seq 1200); do { tr '\0' ' ' < "/proc/$p/cmdline"; } 2> /dev/null | grep -q . || break; sleep 0.1; done    # it ends when its disk has answered
 up
 [ "$("$S/bin/bao" kv get -mount=secret -field=value acme--db-password)" = not-shown ] || fail "data lost"
 grep -q 'secret/data/acme--db-password' "$S/audit.log" || fail "no audit entry"
 ! grep -q not-shown "$S/audit.log" || fail "a value in the audit log"
 
 p=$(cat "$S/pid"); "$HERE/down.sh" "$S"
-for _ in $(seq 50); do [ -e "/proc/$p" ] || break; sleep 0.1; done
+for _ in $(seq 1200); do [ -e "/proc/$p" ] || break; sleep 0.1; done
 [ ! -e "$S" ] && [ ! -e "/proc/$p" ] || fail "something is left"
 echo "tests/openbao: TLS on two addresses, data kept over a kill, audited, no trace left"

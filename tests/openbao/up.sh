@@ -90,7 +90,7 @@ if runs; then
   say "OpenBao runs already"
 else
   for p in "$PORT" $((PORT + 1)); do
-    for _ in $(seq 30); do taken "$p" || break; sleep 0.1; done    # one that was just killed may hold it for a moment
+    for _ in $(seq 600); do taken "$p" || break; sleep 0.1; done    # one that was just killed may hold it for a moment
     ! taken "$p" || { echo "port $p is taken: set PORT" >&2; exit 1; }
   done
   setsid nohup "$S/bin/bao" server -config="$S/openbao.hcl" >> "$S/server.log" 2>&1 < /dev/null 9>&- &
@@ -103,8 +103,9 @@ until curl -fs --cacert "$BAO_CACERT" "$BAO_ADDR/v1/sys/health" > /dev/null &&
   BAO_TOKEN=$(bao write -field=token auth/userpass/login/admin password=- < admin.password 2> login.log) &&
   BAO_TOKEN=$BAO_TOKEN bao read secret/config > /dev/null 2>&1    # the KV engine prepares itself for a moment
 do
-  runs || { echo "OpenBao has died:" >&2; tail -n 10 server.log >&2; exit 1; }
-  [ $SECONDS -lt 60 ] || { echo "OpenBao is not ready after 60 s:" >&2; tail -n 5 server.log login.log >&2; exit 1; }
+  # Until the kernel has made a server of it, it does not look like one.
+  runs || kill -0 "$(cat pid)" 2> /dev/null || { echo "OpenBao has died:" >&2; tail -n 10 server.log >&2; exit 1; }
+  [ $SECONDS -lt 180 ] || { echo "OpenBao is not ready after 180 s:" >&2; tail -n 5 server.log login.log >&2; exit 1; }
   sleep 0.2
 done
 say "OpenBao ready"

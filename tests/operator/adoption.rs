@@ -1,18 +1,16 @@
 //! Whose a Secret is: taken over, left behind, taken back.
 
-use std::time::Duration;
-
 use kube::api::PropagationPolicy;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Space, plant, wait_for, wait_until},
+    harness::{Space, plant, wait_for},
     world::{Kept, World, one, secret},
 };
 
 /// The cluster's garbage collector takes it away, when it has the time.
 async fn gone(space: &Space, secret: &str) {
-    wait_until(&format!("Secret {secret} is gone"), Duration::from_secs(120), || async {
+    wait_for(&format!("Secret {secret} is gone"), || async {
         if space.data(secret).await.is_none() { Ok(()) } else { Err("it is there".to_owned()) }
     })
     .await;

@@ -74,9 +74,7 @@ async fn the_leader_tells_what_the_objects_do_not() {
     world.acme.until_reason("good", "Synced").await;
     let reference = format!("{}/good", world.acme.name);
 
-    let text = explain(&reference, &leader, &kubeconfig);
-    let text = String::from_utf8_lossy(&text.stdout).into_owned();
-    for part in [
+    let parts = [
         "K: key: the platform-wide one, version 1\n  1. acme--key     NotFound (checked ",
         "  2. GLOBAL--key   Found (checked ",
         ", in the cache for ",
@@ -84,19 +82,32 @@ async fn the_leader_tells_what_the_objects_do_not() {
         "a pinned version is read once",
         "dataFrom[0].find: shop-\n  1. acme--shop-*     Found (",
         "s ago, next check in ",
-    ] {
-        assert!(text.contains(part), "no {part:?} in {text}");
-    }
+    ];
+    // The status is there before the leader takes note of what it says.
+    let text = wait_for("the leader tells everything", || async {
+        let text = explain(&reference, &leader, &kubeconfig);
+        let text = String::from_utf8_lossy(&text.stdout).into_owned();
+        match parts.iter().find(|part| !text.contains(**part)) {
+            None => Ok(text),
+            Some(part) => Err(format!("no {part:?} in {text}")),
+        }
+    })
+    .await;
     assert!(!text.contains(CANARY) && !text.contains("not in them"), "{text}");
-    let whole = explain(&reference, &[&leader[..], &["--output", "json"]].concat(), &kubeconfig);
-    let whole: Value = serde_json::from_slice(&whole.stdout).unwrap();
-    let time = |pointer: &str| {
-        let text = whole.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {whole}"));
-        text.parse::<jiff::Timestamp>().unwrap()
-    };
     let global = "/leader/entries/0/candidates/1";
-    let (now, last) = (time("/leader/time"), time(&format!("{global}/lastCheck")));
-    let next = time(&format!("{global}/nextCheck"));
+    let (whole, now, last, next) = wait_for("a moment at which no check is due", || async {
+        let whole = explain(&reference, &[&leader[..], &["--output", "json"]].concat(), &kubeconfig);
+        let whole: Value = serde_json::from_slice(&whole.stdout).unwrap();
+        let time = |pointer: &str| {
+            let text =
+                whole.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {whole}"));
+            text.parse::<jiff::Timestamp>().unwrap()
+        };
+        let (now, last) = (time("/leader/time"), time(&format!("{global}/lastCheck")));
+        let next = time(&format!("{global}/nextCheck"));
+        if now < next { Ok((whole, now, last, next)) } else { Err(whole.to_string()) }
+    })
+    .await;
     assert!(last <= now && now < next && next.duration_since(now).as_secs() <= 300, "{whole}");
     assert!(!whole.to_string().contains(CANARY), "{whole}");
 
@@ -107,7 +118,7 @@ async fn the_leader_tells_what_the_objects_do_not() {
         let whole = explain(&reference, &[&leader[..], &["--output", "json"]].concat(), &kubeconfig);
         let whole: Value = serde_json::from_slice(&whole.stdout).unwrap();
         let at = whole.pointer(&format!("{global}/lastCheck")).and_then(Value::as_str).unwrap_or_default();
-        if at.parse::<jiff::Timestamp>().unwrap() > last { Ok(()) } else { Err(whole.to_string()) }
+        if at.parse::<jiff::Timestamp>().is_ok_and(|at| at > last) { Ok(()) } else { Err(whole.to_string()) }
     })
     .await;
     let nobody = explain(&reference, &["--leader-addr", "127.0.0.1:1"], &kubeconfig);

@@ -104,7 +104,10 @@ async fn a_namespace_that_goes_is_not_a_secret_that_is_not_there() {
     let own = plant("own");
     vault.secret("acme--key", &json!({ "value": own })).await;
     vault.secret("global--key", &json!({ "value": plant("global") })).await;
-    world.reference("app", one("KEY", "key")).await;
+    // For two seconds a namespace that was there is taken to be there: the second look comes after that.
+    let mut spec = one("KEY", "key");
+    spec["refreshInterval"] = json!("3s");
+    world.reference("app", spec).await;
     world.acme.until_data("app", &json!({ "KEY": own })).await;
     let kept = Kept::of(&world.acme, "app").await;
     vault.clone().done().await;

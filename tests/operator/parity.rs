@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{CANARY, condition, plant, reason, unique, wait_for},
+    harness::{CANARY, DEADLINE, condition, plant, reason, unique, wait_until},
     world::World,
 };
 
@@ -277,11 +277,11 @@ async fn operator_and_laptop_give_the_same_answer() {
         };
         // A reference of a store in trouble is told so by and by: what counts is what it settles at.
         let what = format!("{name}: the same answer as {laptop:?}");
-        let same = wait_for(&what, || async {
+        let same = wait_until(&what, 2 * DEADLINE, || async {
             let cluster = cluster_answer(&world, name).await;
             if cluster.as_ref() == Some(&laptop) { Ok(()) } else { Err(format!("{cluster:?}")) }
         });
-        if tokio::time::timeout(std::time::Duration::from_secs(15), same).await.is_err() {
+        if tokio::time::timeout(DEADLINE, same).await.is_err() {
             different
                 .push(format!("{name}:\n  laptop  {laptop:?}\n  cluster {:?}", cluster_answer(&world, name).await));
         }

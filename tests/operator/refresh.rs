@@ -67,7 +67,7 @@ async fn a_refresh_without_a_change_writes_nothing() {
         let events = world.acme.events("SecretReference", "app").await;
         (reference["metadata"]["resourceVersion"].clone(), target["metadata"]["resourceVersion"].clone(), events)
     };
-    world.polled(3.0).await; // the Event of the first sync is in by then
+    world.acme.until_event("SecretReference", "app", "Synced").await; // it comes when the API server has time for it
     let before = seen().await;
     world.polled(15.0).await; // three keys, five cycles
     assert_eq!(before, seen().await);

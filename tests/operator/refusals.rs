@@ -1,7 +1,7 @@
 //! The API server refuses a target.
 
 use base64::Engine;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     harness::{CANARY, plant, wait_for},
@@ -20,8 +20,19 @@ async fn a_quota_of_the_namespace_is_told_and_waited_for() {
         })
     };
     world.cluster.apply(&quota("0")).await;
-    let counted = |q: &Value| q["status"]["hard"]["secrets"] == "0";
-    world.acme.until("ResourceQuota", "few", "is enforced", counted).await;
+    // Enforced when the API server has heard of it, which is not when it is written.
+    let metadata = json!({ "name": "one-more", "namespace": world.acme.name });
+    let more = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata });
+    wait_for("the quota is enforced", || async {
+        match world.cluster.create(&more).await {
+            Err(status) if status.message.contains("exceeded quota") => Ok(()),
+            answer => {
+                world.acme.delete("Secret", "one-more").await;
+                Err(format!("{:?}", answer.map(|_| "created").map_err(|s| s.message)))
+            }
+        }
+    })
+    .await;
     world.reference("app", one("KEY", "key")).await;
     world.fails("app", "TargetRejected", &["app", "exceeded quota"]).await;
     world.cluster.apply(&quota("9")).await;

@@ -23,13 +23,17 @@ fn span<'a>(spans: &'a [Span], name: &str) -> &'a Span {
     spans.iter().find(|s| s.name == name).unwrap_or_else(|| panic!("no {name} in {spans:#?}"))
 }
 
-/// The trace ids in the audit events of a reference's deliveries.
-fn audited(world: &World, reference: &str) -> Vec<String> {
+/// Waits until an audit event of a delivery to a reference is of this trace: nobody waits for the pipe.
+async fn until_audited(world: &World, reference: &str, trace_id: &str) {
     let requester = format!("SecretReference/{}/{reference}", world.acme.name);
-    let events = world.operator.audit();
-    let events = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mine = events.filter(|e| e["requester_id"] == *requester);
-    mine.map(|e| e["trace_id"].as_str().unwrap().to_owned()).collect()
+    wait_for(&format!("the delivery to {reference} is in trace {trace_id}"), || async {
+        let events = world.operator.audit();
+        let events = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mine = events.filter(|e| e["requester_id"] == *requester);
+        let ids: Vec<String> = mine.map(|e| e["trace_id"].as_str().unwrap().to_owned()).collect();
+        if ids.iter().any(|id| id == trace_id) { Ok(()) } else { Err(format!("{ids:?}")) }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -44,7 +48,7 @@ async fn one_trace_leads_from_the_watch_event_to_the_write_of_the_secret() {
     let events = world.cluster.list("Event", Some(&world.acme.name)).await;
     let told = events.iter().find(|e| e["regarding"]["uid"] == reference["metadata"]["uid"]).unwrap();
     let id = told["metadata"]["annotations"]["secretref.dev/trace-id"].as_str().expect("the annotation").to_owned();
-    assert!(audited(&world, "traced").contains(&id), "the delivery has another trace id than the Event's {id}");
+    until_audited(&world, "traced", &id).await;
 
     let names = ["watch SecretReference", "sync", "access", "get vault", "GET", "patch secrets"];
     let spans = until_spans(&id, &[&names[..], &["patch secretreferences/status"]].concat()).await;
@@ -102,7 +106,7 @@ async fn a_change_in_the_store_is_one_trace_with_the_poll_that_saw_it() {
     let begins: Vec<&Span> = spans.iter().filter(|s| s.parent.is_empty()).collect();
     assert_eq!(begins.len(), 1, "one trace has one beginning: {spans:#?}");
     assert_eq!(begins[0].name, "poll");
-    assert!(audited(&world, "polled").contains(&begins[0].trace_id), "the delivery is in it");
+    until_audited(&world, "polled", &begins[0].trace_id).await;
     world.done().await;
 }
 

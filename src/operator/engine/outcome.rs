@@ -101,7 +101,7 @@ impl Engine {
         for doubted in &outcome.doubted {
             self.table.assume_present(&uid, doubted);
         }
-        let behind = self.behind_the_watch(key, outcome);
+        let behind = self.behind_the_watch(key, outcome) || self.behind_a_look(key, &uid, outcome);
         let mut doubtful = false;
         for (read, state) in &outcome.states {
             // What the cache said is as old as the cache says it is.
@@ -136,6 +136,17 @@ impl Engine {
         outcome.states.iter().any(|(read, state)| {
             !matches!(state, State::Failed(_)) && pushed_state(read, all).is_some_and(|now| now != *state)
         })
+    }
+
+    /// A reference that has to be told, and what it stands on was seen in another state while its sync was under way: who
+    /// was told of that did not yet count it in, and nobody would tell it again.
+    fn behind_a_look(&self, key: &ObjectKey, store: &str, outcome: &Outcome) -> bool {
+        let other = |(read, state): &(Read, State)| match (self.table.state(store, read), state) {
+            (None, _) | (_, State::Failed(_)) => false,
+            (Some(State::Present(known)), State::Present(read)) => known != read && !known.is_still(read),
+            (Some(known), read) => known != read,
+        };
+        !outcome.fresh && self.table.has_to_be_told(key) && outcome.states.iter().any(other)
     }
 
     /// Where targets cannot be looked at, each is put again after a while: that repairs it.
