@@ -22,8 +22,9 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
+use super::lease::Leadership;
 use crate::telemetry::Trace;
 
 /// The annotation with the trace id.
@@ -42,6 +43,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Events {
     client: Client,
+    leadership: watch::Receiver<Leadership>,
     instance: Arc<str>,
     slots: Arc<Semaphore>,
     told: Arc<Mutex<HashMap<What, Told>>>,
@@ -60,10 +62,10 @@ struct Told {
 }
 
 impl Events {
-    /// Reports as this instance.
-    pub fn new(client: Client, instance: String) -> Self {
+    /// Reports as this instance, while it leads.
+    pub fn new(client: Client, leadership: watch::Receiver<Leadership>, instance: String) -> Self {
         let slots = Arc::new(Semaphore::new(64));
-        Self { client, instance: instance.into(), slots, told: Arc::default(), trace_id: None }
+        Self { client, leadership, instance: instance.into(), slots, told: Arc::default(), trace_id: None }
     }
 
     /// The same, of what happens in this trace.
@@ -87,6 +89,10 @@ impl Events {
         let Ok(slot) = self.slots.clone().try_acquire_owned() else { return };
         let (events, reason, note) = (self.clone(), reason.to_owned(), note.chars().take(1024).collect());
         tokio::spawn(async move {
+            // What one that was paused makes of the time that it missed is not so: the next leader tells what is.
+            if !events.leadership.borrow().is_leading() {
+                return;
+            }
             let sent = tokio::time::timeout(DEADLINE, events.send(about, type_, &reason, note)).await;
             if !matches!(sent, Ok(Ok(()))) {
                 tracing::warn!(reason, "event not published");

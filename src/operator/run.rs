@@ -180,7 +180,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         writer,
         prints: Fingerprints::new(&key),
         policy: options.policy.clone(),
-        events: Events::new(client.clone(), options.instance.clone()),
+        events: Events::new(client.clone(), leads.clone(), options.instance.clone()),
     };
     let parts = Parts {
         context: Arc::new(context),

@@ -22,7 +22,7 @@ use axum::{
 use futures::StreamExt;
 use kube::{Client, Config};
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// One request, as it came.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ pub enum Does {
     HoldBefore,
     /// It is carried out, and its answer held back until it is released.
     HoldAfter,
-    /// It is sent after so long.
+    /// It takes so long at least: half of it before it is carried out.
     Slow(Duration),
     /// It is refused with this code, and a Retry-After.
     Refuse(u16, Option<u32>),
@@ -160,7 +160,7 @@ impl ApiProxy {
         self.way.rules.lock().unwrap().clear();
     }
 
-    /// Ends every answer that is still under way: watches.
+    /// Ends every watch.
     pub fn cut(&self) {
         self.way.cuts.send_modify(|cuts| *cuts += 1);
     }
@@ -193,9 +193,12 @@ async fn pass(State(way): State<Arc<Way>>, request: Request) -> Response {
     let body = axum::body::to_bytes(body, 64 << 20).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&body).into_owned();
     let asked = Asked { method: parts.method.clone(), path: path.clone(), body: text };
-    way.asked.lock().unwrap().push(asked.clone());
+    // A watch that is only being opened is cut, too.
+    let (arrived, cuts) = (Instant::now(), asked.is_watch().then(|| way.cuts.subscribe()));
     let met = {
         let mut rules = way.rules.lock().unwrap();
+        // With the rules in hand: who sees that it was asked for knows which of them it met.
+        way.asked.lock().unwrap().push(asked.clone());
         let rule = rules.iter_mut().find(|r| r.left > 0 && (r.matches)(&asked));
         rule.map(|rule| {
             rule.left -= 1;
@@ -222,19 +225,26 @@ async fn pass(State(way): State<Arc<Way>>, request: Request) -> Response {
     let sent = tokio::spawn(async move {
         match &met {
             Some((Does::HoldBefore, trap)) => trap.hold().await,
-            Some((Does::Slow(time), _)) => tokio::time::sleep(*time).await,
+            Some((Does::Slow(time), _)) => tokio::time::sleep_until(arrived + *time / 2).await,
             _ => {}
         }
         let answer = way.client.send(request).await;
+        if let Some((Does::Slow(time), _)) = &met {
+            tokio::time::sleep_until(arrived + *time).await;
+        }
         if let Some((Does::HoldAfter, trap)) = &met {
             trap.hit();
             trap.hold().await;
         }
         let Ok(answer) = answer else { return refuse(502, None) };
         let (parts, body) = answer.into_parts();
-        let mut cuts = way.cuts.subscribe();
         let rest = Body::new(body).into_data_stream();
-        let rest = rest.take_until(async move { cuts.changed().await.is_ok() });
+        let rest = rest.take_until(async move {
+            match cuts {
+                Some(mut cuts) => _ = cuts.changed().await,
+                None => std::future::pending().await,
+            }
+        });
         let body = match met {
             Some((Does::Swallow, trap)) => {
                 let swallowed = futures::stream::once(async move { trap.hold().await }).then(async |()| None);

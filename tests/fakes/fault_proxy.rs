@@ -5,7 +5,6 @@
 use std::{
     net::{SocketAddr, TcpListener},
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
 };
 
 use axum::{
@@ -17,6 +16,7 @@ use axum::{
 };
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use futures::{StreamExt, stream};
+use tokio::task::JoinHandle;
 
 use crate::port::Port;
 
@@ -54,7 +54,12 @@ pub struct FaultProxy {
     way: Arc<Way>,
     port: Port,
     tls: RustlsConfig,
-    serving: Mutex<Option<Handle<SocketAddr>>>,
+    serving: Mutex<Option<Serving>>,
+}
+
+struct Serving {
+    handle: Handle<SocketAddr>,
+    task: JoinHandle<std::io::Result<()>>,
 }
 
 struct Way {
@@ -92,8 +97,8 @@ impl FaultProxy {
         let handle = Handle::new();
         let server = axum_server::from_tcp_rustls(listener, self.tls.clone()).unwrap().handle(handle.clone());
         let router = Router::new().fallback(pass).with_state(Arc::clone(&self.way));
-        tokio::spawn(server.serve(router.into_make_service()));
-        *self.serving.lock().unwrap() = Some(handle);
+        let task = tokio::spawn(server.serve(router.into_make_service()));
+        *self.serving.lock().unwrap() = Some(Serving { handle, task });
     }
 
     /// Puts a fault in the way, or takes it away. What goes down ends its connections.
@@ -101,21 +106,17 @@ impl FaultProxy {
         let down = fault == Some(Fault::Down);
         *lock(&self.way.fault) = fault;
         if down {
-            if let Some(handle) = self.serving.lock().unwrap().take() {
+            let serving = self.serving.lock().unwrap().take();
+            if let Some(Serving { handle, task }) = serving {
                 handle.shutdown();
+                // Until nobody listens any more.
+                task.await.unwrap().unwrap();
             }
             return;
         }
-        if self.serving.lock().unwrap().is_some() {
-            return;
+        if self.serving.lock().unwrap().is_none() {
+            self.serve(self.port.listen().unwrap());
         }
-        for _ in 0..6000 {
-            if let Ok(listener) = self.port.listen() {
-                return self.serve(listener);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("the proxy still listens");
     }
 
     /// The certificate is replaced, and its CA too, which is answered; open connections end.
@@ -135,8 +136,8 @@ impl FaultProxy {
 
 impl Drop for FaultProxy {
     fn drop(&mut self) {
-        if let Some(handle) = self.serving.lock().unwrap().take() {
-            handle.shutdown();
+        if let Some(serving) = self.serving.lock().unwrap().take() {
+            serving.handle.shutdown();
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::api::{
+    authorization::v1::SubjectAccessReview,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+};
 use kube::{
     Api,
     api::{DeleteParams, PostParams},
@@ -154,14 +157,12 @@ async fn every_request_takes_two_seconds() {
 async fn the_store_goes_down_while_it_refuses_every_write() {
     let (scene, operator) = stage().await;
     let kept = Kept::of(&scene.acme, "app").await;
-    let statuses = scene.api.on(usize::MAX, Does::Refuse(503, Some(1)), |asked| asked.patches("/status"));
+    let refuse = || Does::Refuse(503, Some(1));
+    let told = scene.api.on(usize::MAX, refuse(), |asked| asked.patches("/secretreferences/app/status"));
+    scene.api.on(usize::MAX, refuse(), |asked| asked.patches("/status"));
     scene.way.fault(Some(Fault::Down)).await;
     // Its probes have failed often enough for references to be told, and that is refused.
-    wait_until("references were to be told", LONG, || async {
-        let told = scene.api.asked().iter().filter(|a| a.patches("/secretreferences/app/status")).count();
-        if statuses.hits() > 0 && told > 0 { Ok(()) } else { Err(format!("{told}")) }
-    })
-    .await;
+    scene.met(&told).await;
     scene.api.on(usize::MAX, Does::Refuse(503, Some(1)), |asked| asked.method != reqwest::Method::GET);
     wait_until("it leads no longer", LONG, || async {
         if operator.metric("secretref_leader", &[]).await < 0.5 { Ok(()) } else { Err("it does".to_owned()) }
@@ -241,6 +242,7 @@ async fn watches_are_silently_dead() {
 async fn everybody_writes_at_once() {
     let (scene, operator) = stage().await;
     let acme = scene.acme.clone();
+    let stormy = |secret: &Value| secret["metadata"]["labels"]["example.com/storm"].is_string();
     let storm = tokio::spawn(async move {
         for n in 0.. {
             let patch = json!({ "metadata": { "labels": { "example.com/storm": n.to_string() } } });
@@ -249,12 +251,14 @@ async fn everybody_writes_at_once() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
+    scene.acme.until("Secret", "app", "somebody writes to it", stormy).await;
     for _ in 0..3 {
         let generation = scene.generation("app").await;
         arrives(&scene, generation).await;
     }
     let secret = scene.acme.get("Secret", "app").await.unwrap();
-    assert!(secret["metadata"]["labels"]["example.com/storm"].is_string(), "what is theirs stays");
+    assert!(stormy(&secret), "what is theirs stays");
+    assert!(!storm.is_finished(), "nobody wrote any more");
     storm.abort();
     scene.done(&[&operator]).await;
 }
@@ -296,6 +300,15 @@ async fn rights_are_taken_away_and_given_back() {
     scene.in_place("app").await;
     let (kept, generation) = (Kept::of(&scene.acme, "app").await, scene.generation("app").await);
     secrets.delete(&user, &DeleteParams::default()).await.unwrap();
+    // The API server itself hears of it a moment later.
+    let reviews: Api<SubjectAccessReview> = Api::all(scene.cluster.client.clone());
+    let patches = json!({ "verb": "patch", "resource": "secrets", "namespace": scene.acme.name, "name": "app" });
+    let review = json!({ "metadata": {}, "spec": { "user": user, "resourceAttributes": patches } });
+    wait_until("the right is gone", LONG, || async {
+        let told = reviews.create(&params, &from(review.clone())).await.unwrap().status;
+        if told.is_some_and(|told| !told.allowed) { Ok(()) } else { Err("it is not".to_owned()) }
+    })
+    .await;
     scene.api.cut();
     let value = scene.put("app").await;
     let message = scene.fails("app", "TargetRejected").await;

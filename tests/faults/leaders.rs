@@ -1,5 +1,7 @@
 //! Two operators that both believe they lead. One of them is wrong, and nothing of what it still does counts.
 
+use std::time::Duration;
+
 use crate::{
     api_proxy::{Asked, Does},
     harness::{Operator, wait_until},
@@ -29,6 +31,14 @@ async fn pair() -> (Scene, Operator, Operator) {
 async fn a_leader_that_was_paused_writes_nothing_when_it_wakes_up() {
     let (scene, old, next) = pair().await;
     let generation = scene.generation("app").await;
+    // What it had on its lips would be said when it wakes up: the Event, and what the next probe puts into the store's status.
+    wait_until("it has said everything", LONG, || async {
+        let (told, before) = (scene.told("app", "Synced").await, scene.api.writes());
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let writes = scene.api.writes() - before;
+        if told > 0 && writes == 0 { Ok(()) } else { Err(format!("Events: {told}, writes in three seconds: {writes}")) }
+    })
+    .await;
     old.signal("STOP");
     let value = scene.put("app").await;
     leads(&next).await;

@@ -122,7 +122,10 @@ async fn the_disk_is_full() {
         scene.finished("app").await;
     }
     scene.put("gone").await;
-    let lost = operator.metric("secretref_audit_events_dropped_total", &[]).await;
-    assert!(lost > 0.0, "{}", operator.metrics().await);
+    wait_until("what is lost is counted", LONG, || async {
+        let lost = operator.metric("secretref_audit_events_dropped_total", &[]).await;
+        if lost > 0.0 { Ok(()) } else { Err(operator.metrics().await) }
+    })
+    .await;
     scene.done(&[&operator]).await;
 }

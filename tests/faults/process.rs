@@ -178,11 +178,9 @@ async fn terminated_under_load() {
     for name in &names {
         before.push((scene.uid(name).await, scene.generation(name).await));
     }
-    let mut values = Vec::new();
-    for name in &names {
-        values.push(scene.put(name).await);
-    }
+    // All at once: by the time that one after the other was put, the first operator might be through with them.
     let written = scene.api.writes();
+    let values = futures::future::join_all(names.iter().map(|name| scene.put(name))).await;
     wait_until("some are written", LONG, || async {
         if scene.api.writes() > written + 5 { Ok(()) } else { Err("none".to_owned()) }
     })

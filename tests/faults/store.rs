@@ -169,8 +169,15 @@ async fn the_certificate_and_its_ca_are_replaced() {
     let (scene, operator) = stage().await;
     let kept = Kept::of(&scene.acme, "app").await;
     let ca = scene.way.rotate().await;
-    let message = scene.fails("app", "StoreUnavailable").await;
-    assert!(message.contains("CA"), "{message}");
+    scene.fails("app", "StoreUnavailable").await;
+    // A reference follows its store, and says what a read of its own met, whichever came last: the store says why.
+    scene
+        .acme
+        .until("SecretStore", "store", "not ready, for its CA", |store| {
+            let ready = condition(store, "Ready");
+            ready["reason"] == "StoreUnavailable" && ready["message"].as_str().is_some_and(|m| m.contains("CA"))
+        })
+        .await;
     kept.check().await;
     let value = scene.put("app").await;
     scene.put_ca(&ca).await;

@@ -80,6 +80,12 @@ async fn a_namespace_that_is_being_deleted() {
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
     })
     .await;
+    // Until then it repairs what it takes for a loss, which is refused.
+    wait_until("the operator knows that the reference is gone", LONG, || async {
+        let references = operator.metric("secretref_references", &[]).await;
+        if references < 0.5 { Ok(()) } else { Err(references.to_string()) }
+    })
+    .await;
     scene.put("app").await;
     let refused = scene.api.asked().iter().filter(|a| a.is_write() && a.patches("/secrets/app")).count();
     scene.cluster.apply(&hold(json!([]))).await;
@@ -97,6 +103,12 @@ async fn a_namespace_that_is_being_deleted() {
     let labels = json!({ "secretref.dev/org": "acme" });
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
     scene.cluster.apply(&namespace).await;
+    // What admits objects to it may still believe in the former one.
+    let first = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "first", "namespace": name } });
+    wait_until("it takes objects", LONG, || async {
+        scene.cluster.try_apply(&first).await.map_err(|status| status.message.clone())
+    })
+    .await;
     scene.acme.secret("token", &json!({ "token": scene.bao.token(&["reader"]).await })).await;
     scene.put_store(&scene.way.address, &scene.way.ca, json!({})).await;
     scene.in_place("app").await;

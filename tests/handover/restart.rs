@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{
     TURN,
-    four::Four,
-    harness::{plant, wait_for},
+    four::{Four, Store},
+    harness::{condition, plant, wait_for},
     world::secret,
 };
 
@@ -18,6 +18,18 @@ async fn a_restart_costs_one_list_and_no_write() {
     let _turn = TURN.lock().await;
     let four = Four::new().await;
     let [_, _, infisical, azure] = &four.stores;
+    // Nothing fails here: that a machine that stalls is late is no news of a store, which references would tell.
+    for store in [infisical, azure] {
+        let patient = json!({ "spec": { "limits": { "timeout": "60s" } } });
+        let cluster = &four.world.cluster;
+        let generation = cluster.merge("ClusterSecretStore", None, &store.name, &patient).await["metadata"].take();
+        wait_for("the store is patient", || async {
+            let now = four.world.store_object(&store.name).await;
+            let known = now["status"]["observedGeneration"] == generation["generation"];
+            if known && condition(&now, "Ready")["status"] == "True" { Ok(()) } else { Err(now["status"].to_string()) }
+        })
+        .await;
+    }
     let names: Vec<String> = (0..NAMES).map(|n| format!("key-{n:02}")).collect();
     for name in &names {
         four.put("infisical", false, name, &plant(&format!("infisical-{name}"))).await;
@@ -37,8 +49,18 @@ async fn a_restart_costs_one_list_and_no_write() {
     for target in &targets {
         four.world.acme.until_reason(target, "Synced").await;
     }
+    let reads = |store: &Store, since: usize| {
+        let requests = store.proxy.as_ref().unwrap().requests().split_off(since);
+        (requests.iter().filter(|r| r.contains("--key-") || r.contains("/KEY_")).count(), requests)
+    };
     // A cycle has seen everything in its steady state.
-    tokio::time::sleep(Duration::from_secs(8)).await;
+    wait_for("a cycle reads nothing by itself", || async {
+        let before = [infisical, azure].map(|store| reads(store, 0).0);
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        let after = [infisical, azure].map(|store| reads(store, 0).0);
+        if after == before { Ok(()) } else { Err(format!("{before:?}, then {after:?}")) }
+    })
+    .await;
     let versions = async || {
         let mut all: Vec<Value> = Vec::new();
         for target in &targets {
@@ -52,11 +74,16 @@ async fn a_restart_costs_one_list_and_no_write() {
     four.world.operator.terminate().await;
     let asked = [infisical, azure].map(|store| store.proxy.as_ref().unwrap().requests().len());
     four.world.operator.start_again().await;
-    // Two cycles, and time to lead and to probe.
-    tokio::time::sleep(Duration::from_secs(18)).await;
     for (store, asked) in [infisical, azure].into_iter().zip(asked) {
-        let requests = store.proxy.as_ref().unwrap().requests().split_off(asked);
-        let read = requests.iter().filter(|r| r.contains("--key-") || r.contains("/KEY_")).count();
+        wait_for("the store is asked again", || async {
+            if reads(store, asked).1.is_empty() { Err("it is not".to_owned()) } else { Ok(()) }
+        })
+        .await;
+    }
+    // Two cycles.
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    for (store, asked) in [infisical, azure].into_iter().zip(asked) {
+        let (read, requests) = reads(store, asked);
         assert_eq!(read, 0, "{}: a restart reads what lists tell: {requests:?}", store.kind);
     }
     assert_eq!(versions().await, before, "a restart writes nothing");

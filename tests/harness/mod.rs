@@ -14,7 +14,13 @@ mod schema;
 mod signed;
 mod space;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 pub use bao::Bao;
 pub use cluster::Cluster;
@@ -35,9 +41,11 @@ pub fn env(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `make test` or tests/run.sh"))
 }
 
-/// Eight characters that no other test has.
+/// Eight characters that no other test has, and no other call in this process.
 pub fn unique() -> String {
-    format!("{:08x}", rand::random::<u32>())
+    static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(rand::random()));
+    // An odd factor: no two of the numbers in a row become the same one, nor look alike.
+    format!("{:08x}", NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b1))
 }
 
 /// Looks until there is something to see; fails with `what` and with what was there instead.

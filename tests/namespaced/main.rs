@@ -119,6 +119,7 @@ async fn what_the_chart_renders_is_restricted() {
         "pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted",
     } } });
     cluster.merge("Namespace", None, &space.name, &labels).await;
+    admits(&space).await;
     let on = json!({ "enabled": true });
     for values in [
         json!({}),
@@ -142,6 +143,34 @@ async fn what_the_chart_renders_is_restricted() {
         assert!(message.contains("PodSecurity"), "{message}");
     }
     space.done().await;
+}
+
+/// Waits until pods are admitted as they will be: the API server hears of the labels, and the controller manager makes the
+/// account, a moment after the namespace is there.
+async fn admits(space: &Space) {
+    let pod = |security: Value| {
+        json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "probe", "namespace": space.name },
+            "spec": { "containers": [{ "name": "app", "image": "example.com/none", "securityContext": security }] },
+        })
+    };
+    let restricted = json!({
+        "allowPrivilegeEscalation": false, "runAsNonRoot": true, "capabilities": { "drop": ["ALL"] },
+        "seccompProfile": { "type": "RuntimeDefault" },
+    });
+    let asked = async |pod: Value| {
+        let request = axum::http::Request::post(format!("/api/v1/namespaces/{}/pods?dryRun=All", space.name));
+        let request = request.header("Content-Type", "application/json").body(pod.to_string().into_bytes()).unwrap();
+        space.cluster.client.request::<Value>(request).await.map_err(|e| e.to_string())
+    };
+    wait_for("a pod that is restricted is admitted, and no other one", || async {
+        asked(pod(restricted.clone())).await?;
+        match asked(pod(json!({ "privileged": true }))).await {
+            Err(why) if why.contains("PodSecurity") => Ok(()),
+            answer => Err(format!("{answer:?}")),
+        }
+    })
+    .await;
 }
 
 /// The pod of the Deployment.

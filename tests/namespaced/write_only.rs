@@ -86,6 +86,7 @@ async fn it_syncs_and_puts_right_what_it_cannot_see() {
     let reference = acme.until_reason("app", "Synced").await;
     let made = world.secret("app").await;
     assert_eq!(made["metadata"]["ownerReferences"][0]["uid"], reference["metadata"]["uid"]);
+    acme.until_event("SecretReference", "app", "Synced").await;
     world.bao.put("acme--key", json!({ "value": new })).await;
     acme.until_data("app", &json!({ "KEY": new, "PLAIN": "30" })).await;
     assert_eq!(world.secret("app").await["metadata"]["uid"], made["metadata"]["uid"]);

@@ -32,6 +32,7 @@ pub async fn operator() -> &'static (Operator, Installed) {
             let hosts = [bao.strip_prefix("https://").unwrap().to_owned(), format!("localhost:{}", *ALLOWED)];
             let tenants = json!({ "enabled": true, "allowedHosts": hosts, "serviceAccountTokens": true });
             let installed = chart::install(&cluster, "redteam", &json!({ "tenantStores": tenants })).await;
+            policies_hold(&installed).await;
             (installed.start().await, installed)
         })
         .await
@@ -108,6 +109,8 @@ impl Arena {
         let spec = arena.spec(one("KEY", "key"));
         arena.victim.reference("victim", &spec).await;
         arena.target = arena.victim.until_data("victim", &json!({ "KEY": arena.value })).await;
+        // The status follows.
+        arena.victim.until_reason("victim", "Synced").await;
         arena
     }
 
@@ -245,6 +248,21 @@ impl Arena {
     }
 }
 
+/// Waits until the chart's policies are in force: the API server takes them up a moment after they are there.
+async fn policies_hold(installed: &Installed) {
+    let namespace = &installed.namespace;
+    let account = format!("system:serviceaccount:{namespace}:{}", installed.name);
+    let operator = Tenant::new(&account, &["system:serviceaccounts"]).await;
+    let odd = json!({ "metadata": { "generateName": "probe-" }, "type": "example.com/probe" });
+    wait_for("the policy for targets is in force", || async {
+        match operator.create(&format!("{}?dryRun=All", core(namespace, "secrets")), &odd).await {
+            Err((403, message)) if message.contains("target-types") => Ok(()),
+            answer => Err(format!("{answer:?}")),
+        }
+    })
+    .await;
+}
+
 /// Gives somebody the ClusterRole `admin` in a namespace, and waits until the API server knows.
 pub async fn bind_admin(space: &Space, tenant: &Tenant) {
     let binding = json!({
@@ -253,10 +271,14 @@ pub async fn bind_admin(space: &Space, tenant: &Tenant) {
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin" },
         "subjects": [{ "kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": tenant.user }],
     });
-    let request =
-        axum::http::Request::post(roles(&space.name, "rolebindings")).header("Content-Type", "application/json");
-    let request = request.body(binding.to_string().into_bytes()).unwrap();
-    space.cluster.client.request::<Value>(request).await.unwrap();
+    // What admits objects to a namespace that was made anew may still believe in the former one.
+    wait_for("the namespace takes objects", || async {
+        let request =
+            axum::http::Request::post(roles(&space.name, "rolebindings")).header("Content-Type", "application/json");
+        let request = request.body(binding.to_string().into_bytes()).unwrap();
+        space.cluster.client.request::<Value>(request).await.map(|_| ()).map_err(|e| e.to_string())
+    })
+    .await;
     // The operator's kinds come into `admin` by aggregation, a moment after the chart is there.
     wait_for("the tenant is admin", || async {
         for plural in [REFERENCES, STORES] {

@@ -137,8 +137,7 @@ attempts! {
         plant_token(&a).await;
         a.own_store("mine", allowed.vault(token())).await.unwrap();
         a.by_own_store("app", "mine").await;
-        let store = a.space.get("SecretStore", "mine").await.unwrap();
-        assert_eq!(condition(&store, "Ready")["status"], "False", "{store}");
+        a.space.until("SecretStore", "mine", "not ready", |store| condition(store, "Ready")["status"] == "False").await;
         let mut spec = a.spec(json!({ "data": [secret("KEY", "key")] }));
         spec["storeRef"] = json!({ "name": a.store });
         let object = crate::arena::reference(&a.space.name, "healthy", spec);

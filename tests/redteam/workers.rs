@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::{
     arena::{one, reference},
     flood::arrives,
-    harness::plant,
+    harness::{plant, wait_for},
     servers::Collector,
     tenant::{REFERENCES, STORES, ours},
 };
@@ -30,7 +30,10 @@ attempts! {
                 a.tenant.create(&ours(&a.space.name, REFERENCES), &object).await.unwrap();
             }
         }
-        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        wait_for("requests hang", || async {
+            let hang = allowed.served.requests();
+            if hang >= 6 { Ok(()) } else { Err(hang.to_string()) }
+        }).await;
         let new = plant("fresh");
         a.bao.put(&format!("{}--fresh", a.victim_org), json!({ "value": new })).await;
         let spec = a.spec(one("KEY", "fresh"));

@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::{
-    INTERVAL, KEYS, REFERENCES, SPACES,
+    INTERVAL, KEYS, LONG, REFERENCES, SPACES,
     harness::{Bao, Cluster, Space, condition, unique, wait_until},
 };
 
@@ -75,7 +75,7 @@ impl Fleet {
     }
 
     pub async fn all_ready(&self) {
-        wait_until("all references are ready", std::time::Duration::from_secs(120), || async {
+        wait_until("all references are ready", LONG, || async {
             let references = self.list("SecretReference").await;
             let ready = references.iter().filter(|r| condition(r, "Ready")["status"] == "True").count();
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
@@ -136,7 +136,7 @@ impl Fleet {
 
     /// Namespaces of other tests that are still going away would be counted, too.
     pub async fn quiet(&self) {
-        wait_until("no namespace is going away", std::time::Duration::from_secs(120), || async {
+        wait_until("no namespace is going away", 2 * LONG, || async {
             let list = self.cluster.list("Namespace", None).await;
             let going = list.iter().filter(|n| n["metadata"]["deletionTimestamp"].is_string()).count();
             if going == 0 { Ok(()) } else { Err(format!("{going} are")) }
@@ -149,7 +149,7 @@ impl Fleet {
             };
             self.requests().await.into_iter().filter(gets).map(|(_, count)| count).sum::<f64>()
         };
-        wait_until("the garbage collector knows the owners", std::time::Duration::from_secs(120), || async {
+        wait_until("the garbage collector knows the owners", LONG, || async {
             let before = looks().await;
             tokio::time::sleep(std::time::Duration::from_secs(10)).await;
             let after = looks().await;

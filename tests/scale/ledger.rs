@@ -102,8 +102,26 @@ pub fn never_twice_in_a_cycle(reads: &Reads, phases: &Phases) {
     }
 }
 
-/// Reads until nearly one interval after `from`: a key that was late before it, and is on time at its end, is no burst.
-pub fn in_one_interval(reads: &Reads, from: Timestamp) -> usize {
-    let (from, to) = (seconds(from), seconds(from) + 0.9 * INTERVAL.as_secs_f64());
+/// Reads until half an interval after `from`: who reads all keys at once, and those that are due in their turn, reads more
+/// than there are. A key that was late before it, and is on time afterwards, is no burst.
+pub fn in_half_an_interval(reads: &Reads, from: Timestamp) -> usize {
+    let (from, to) = (seconds(from), seconds(from) + 0.5 * INTERVAL.as_secs_f64());
     reads.values().flatten().filter(|at| (from..to).contains(*at)).count()
+}
+
+/// No key was read soon after it had been read: each waits for its turn, whoever reads.
+pub fn never_soon_again(reads: &Reads) {
+    for (key, times) in reads {
+        let soon = times.windows(2).any(|w| w[1] - w[0] < 0.5 * INTERVAL.as_secs_f64());
+        assert!(!soon, "{key}: read at {times:?}");
+    }
+}
+
+/// Each key's moment, from reads in cycles that follow each other: it may be read late, and never early.
+pub fn phases(reads: &Reads) -> Phases {
+    let moment = |times: &Vec<f64>| {
+        let in_the_first = times.iter().zip(0_u32..).map(|(at, cycle)| at - f64::from(cycle) * INTERVAL.as_secs_f64());
+        in_the_first.fold(f64::INFINITY, f64::min)
+    };
+    reads.iter().map(|(key, times)| (key.clone(), moment(times))).collect()
 }

@@ -1,18 +1,28 @@
-//! The Lease, looked at all the time: who held it when, by the times that it says itself.
+//! The Lease, watched: who held it when, by the times that it says itself. Each write of it is seen, however soon the next
+//! one follows.
 
 use std::{
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
-use serde_json::Value;
-use tokio::task::AbortHandle;
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api,
+    runtime::{WatchStreamExt, watcher},
+};
+use tokio::task::JoinSet;
 
 use crate::harness::{Cluster, wait_for};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// One request after the other, from the signal to stop to the next leader: the last write, the Lease given back, seen to
+/// be free, and taken.
+const STEPS: i32 = 4;
 
 /// What a Lease said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +34,8 @@ struct Said {
 
 pub struct LeaseLog {
     said: Arc<Mutex<Vec<Said>>>,
-    task: AbortHandle,
+    slowest: Arc<Mutex<Duration>>,
+    _tasks: JoinSet<()>,
 }
 
 /// One holder followed another.
@@ -40,20 +51,38 @@ pub struct Taken {
 
 impl LeaseLog {
     pub fn start(cluster: Cluster, namespace: &str) -> Self {
-        let (said, namespace) = (Arc::<Mutex<Vec<Said>>>::default(), namespace.to_owned());
+        let (said, slowest) = (Arc::<Mutex<Vec<Said>>>::default(), Arc::<Mutex<Duration>>::default());
+        let api: Api<Lease> = Api::namespaced(cluster.client.clone(), namespace);
+        let mut tasks = JoinSet::new();
         let log = said.clone();
-        let task = tokio::spawn(async move {
-            loop {
-                if let Some(now) = cluster.get("Lease", Some(&namespace), "secretref").await.as_ref().and_then(read) {
-                    let mut log = log.lock().unwrap();
-                    if log.last() != Some(&now) {
-                        log.push(now);
-                    }
+        tasks.spawn(async move {
+            let config = watcher::Config::default().fields("metadata.name=secretref");
+            let mut stream = std::pin::pin!(watcher(api, config).default_backoff());
+            while let Some(event) = stream.next().await {
+                let Ok(watcher::Event::InitApply(lease) | watcher::Event::Apply(lease)) = event else { continue };
+                let mut log = log.lock().unwrap();
+                if let Some(now) = read(&lease).filter(|now| log.last() != Some(now)) {
+                    log.push(now);
                 }
-                tokio::time::sleep(LOOK).await;
             }
         });
-        Self { said, task: task.abort_handle() }
+        let (late, namespace) = (slowest.clone(), namespace.to_owned());
+        tasks.spawn(async move {
+            loop {
+                let begun = Instant::now();
+                tokio::time::sleep(LOOK).await;
+                cluster.get("Lease", Some(&namespace), "secretref").await;
+                let mut late = late.lock().unwrap();
+                *late = (*late).max(begun.elapsed());
+            }
+        });
+        Self { said, slowest, _tasks: tasks }
+    }
+
+    /// What the machine and the API server may have added to the time between two leaders: so long each of its requests
+    /// took at most, going by requests of this process meanwhile.
+    pub fn allowance(&self) -> SignedDuration {
+        SignedDuration::try_from(*self.slowest.lock().unwrap()).unwrap() * STEPS
     }
 
     /// How often it was seen to be renewed.
@@ -76,18 +105,11 @@ impl LeaseLog {
     }
 }
 
-impl Drop for LeaseLog {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-fn read(lease: &Value) -> Option<Said> {
-    let spec = &lease["spec"];
-    let time = |name: &str| spec[name].as_str()?.parse().ok();
+fn read(lease: &Lease) -> Option<Said> {
+    let spec = lease.spec.as_ref()?;
     Some(Said {
-        holder: spec["holderIdentity"].as_str().unwrap_or_default().to_owned(),
-        acquired: time("acquireTime")?,
-        renewed: time("renewTime")?,
+        holder: spec.holder_identity.clone().unwrap_or_default(),
+        acquired: spec.acquire_time.as_ref()?.0,
+        renewed: spec.renew_time.as_ref()?.0,
     })
 }

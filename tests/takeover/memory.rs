@@ -70,7 +70,7 @@ async fn nothing_of_a_value_stays_in_memory() {
     let needles = [value.clone(), STANDARD.encode(&value)];
     assert_ne!(held(std::process::id(), &needles[..1]), Vec::<String>::new(), "the search is blind");
     // Connections keep the last answer in their buffers until the next one, or until they are closed.
-    wait_until("nothing of it is left", Duration::from_secs(180), || async {
+    wait_until("nothing of it is left", Duration::from_secs(600), || async {
         let found = held(operator.pid(), &needles);
         if found.is_empty() { Ok(()) } else { Err(found.join("\n")) }
     })

@@ -14,7 +14,7 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::{Value, json};
-use tokio::task::AbortHandle;
+use tokio::{sync::oneshot, task::AbortHandle};
 
 use crate::harness::{Cluster, LOOK, Operator, Space, plant, unique, wait_until};
 
@@ -22,7 +22,7 @@ use crate::harness::{Cluster, LOOK, Operator, Space, plant, unique, wait_until};
 pub const REFERENCES: usize = 60;
 
 /// How long a part may take, with whatever else runs on the machine.
-const LONG: Duration = Duration::from_secs(90);
+const LONG: Duration = Duration::from_secs(300);
 
 pub struct Team {
     pub cluster: Cluster,
@@ -118,6 +118,31 @@ impl Team {
         .await;
     }
 
+    /// Waits until every workload was restarted for each change up to this round.
+    pub async fn until_all_restarted(&self, round: usize) {
+        wait_until(&format!("all workloads are restarted for round {round}"), LONG, || async {
+            let now = self.snapshot().await;
+            let restarted = now.generations.values().filter(|n| **n == 1 + round as i64).count();
+            if restarted == REFERENCES { Ok(()) } else { Err(format!("{:?}", now.generations)) }
+        })
+        .await;
+    }
+
+    /// Waits until everything up to this round was told, too: Events come when they come.
+    pub async fn until_all_told(&self, round: usize) {
+        self.until_all_restarted(round).await;
+        let expected = [("Synced", 1 + round as i64), ("WorkloadsRestarted", round as i64)];
+        wait_until(&format!("everything is told up to round {round}"), LONG, || async {
+            let now = self.snapshot().await;
+            let lacks = |(what, count): &(&str, i64)| {
+                let told = |n: usize| now.events.get(&format!("app-{n} {what}")).copied().unwrap_or_default();
+                (0..REFERENCES).any(|n| told(n) < *count)
+            };
+            if expected.iter().any(lacks) { Err(format!("{:?}", now.events)) } else { Ok(()) }
+        })
+        .await;
+    }
+
     /// What is there once nothing has moved for some seconds.
     pub async fn settled(&self) -> Snapshot {
         const STILL: usize = 30;
@@ -154,19 +179,27 @@ impl Team {
     }
 
     /// Counts how often each target is written from now on.
-    pub fn count_writes(&self) -> Seen {
+    pub async fn count_writes(&self) -> Seen {
         let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.cluster.client.clone(), &self.space.name);
         let secrets = Arc::<Mutex<BTreeMap<String, usize>>>::default();
         let counts = secrets.clone();
+        let (listed, begun) = oneshot::channel();
         let task = tokio::spawn(async move {
+            let mut listed = Some(listed);
             let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
             while let Some(event) = stream.next().await {
-                if let Ok(watcher::Event::Apply(secret)) = event {
-                    *counts.lock().unwrap().entry(secret.name_any()).or_default() += 1;
+                match event {
+                    Ok(watcher::Event::Apply(secret)) => {
+                        *counts.lock().unwrap().entry(secret.name_any()).or_default() += 1;
+                    }
+                    Ok(watcher::Event::InitDone) => _ = listed.take().map(|listed| listed.send(())),
+                    _ => {}
                 }
             }
         });
-        Seen { secrets, task: task.abort_handle() }
+        let seen = Seen { secrets, task: task.abort_handle() };
+        begun.await.expect("the Secrets are listed");
+        seen
     }
 
     pub async fn done(self) {
