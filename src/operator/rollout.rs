@@ -3,38 +3,27 @@
 //! The change is recorded in the workload's own pod template, which is what restarts it: so whoever leads, and however
 //! often it is tried, one change is one restart.
 
+mod order;
+mod workload;
+
 use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        apps::v1::{DaemonSet, Deployment, StatefulSet},
-        core::v1::{Container, PodSpec, PodTemplateSpec, Volume},
-    },
-};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use kube::{
     Api, ResourceExt,
-    api::{ListParams, ObjectMeta, Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
 };
-use serde::de::DeserializeOwned;
+pub use order::Order;
 use serde_json::json;
 use thiserror::Error;
 use tokio::time::Instant;
+use workload::{Workload, annotation, is_due};
 
 use super::apply::{ApiError, Writer};
-use crate::api::RESTART_ANNOTATION;
 
-/// In front of the annotation of a pod template that holds a target's last mark.
-const MARK_PREFIX: &str = "restart.secretref.dev";
 /// Workloads in one answer.
 const PAGE: u32 = 500;
 /// At most five restarts a second in this process, however many targets change: the rest of the cluster has to follow.
@@ -86,45 +75,6 @@ impl RestartError {
             Self::Forbidden { restarted, .. }
             | Self::Refused { restarted, .. }
             | Self::Unavailable { restarted, .. } => restarted,
-        }
-    }
-}
-
-/// The order to restart what consumes a target. A later one for the same target overrides it, whatever becomes of that:
-/// an older mark never takes a newer one's place.
-#[derive(Debug)]
-pub struct Order {
-    target: (String, String),
-    number: u64,
-    mark: String,
-}
-
-/// The newest order for each target.
-static NEWEST: Mutex<BTreeMap<(String, String), u64>> = Mutex::new(BTreeMap::new());
-
-impl Order {
-    /// An order that overrides all earlier ones: to be made at once, in the order of the changes.
-    ///
-    /// `mark` stands in the pod template for everybody to read: it must tell nothing about a value.
-    pub fn new(namespace: &str, target: &str, mark: String) -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let target = (namespace.to_owned(), target.to_owned());
-        let mut newest = NEWEST.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        newest.insert(target.clone(), number);
-        Self { target, number, mark }
-    }
-
-    fn is_newest(&self) -> bool {
-        NEWEST.lock().unwrap_or_else(PoisonError::into_inner).get(&self.target) == Some(&self.number)
-    }
-}
-
-impl Drop for Order {
-    fn drop(&mut self) {
-        let mut newest = NEWEST.lock().unwrap_or_else(PoisonError::into_inner);
-        if newest.get(&self.target) == Some(&self.number) {
-            newest.remove(&self.target);
         }
     }
 }
@@ -187,71 +137,6 @@ pub async fn restart(writer: &Writer, order: &Order) -> Result<Vec<String>, Rest
         Ok(()) | Err(Stop::Over) => Ok(restarted),
     }
 }
-
-/// Whether pods of this kind read the Secret, in their environment, as files, or to pull images.
-pub fn consumes(pod: &PodSpec, target: &str) -> bool {
-    let is = |name: &Option<String>| name.as_deref() == Some(target);
-    let in_container = |container: &Container| {
-        let all = container.env_from.iter().flatten().filter_map(|from| from.secret_ref.as_ref());
-        let one = container.env.iter().flatten().filter_map(|env| env.value_from.as_ref()?.secret_key_ref.as_ref());
-        all.map(|s| &s.name).chain(one.map(|s| &s.name)).any(|name| name == target)
-    };
-    let in_volume = |volume: &Volume| {
-        let projected = volume.projected.iter().flat_map(|p| p.sources.iter().flatten());
-        volume.secret.as_ref().is_some_and(|secret| is(&secret.secret_name))
-            || projected.filter_map(|source| source.secret.as_ref()).any(|secret| secret.name == target)
-    };
-    pod.containers.iter().chain(pod.init_containers.iter().flatten()).any(in_container)
-        || pod.volumes.iter().flatten().any(in_volume)
-        || pod.image_pull_secrets.iter().flatten().any(|secret| secret.name == target)
-}
-
-/// The annotation of a pod template that holds this target's last mark. A name that is too long for one becomes a hash,
-/// in capitals: no name of a Secret is spelled so.
-fn annotation(target: &str) -> String {
-    let fits = target.len() <= 63
-        && target.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
-        && !target.starts_with(['-', '.'])
-        && !target.ends_with(['-', '.']);
-    let slug = if fits && !target.is_empty() {
-        target.to_owned()
-    } else {
-        digest(&SHA256, target.as_bytes()).as_ref().iter().take(16).map(|byte| format!("{byte:02X}")).collect()
-    };
-    format!("{MARK_PREFIX}/{slug}")
-}
-
-/// Whether this workload is to get the mark.
-fn is_due(metadata: &ObjectMeta, template: &PodTemplateSpec, target: &str, annotation: &str, mark: &str) -> bool {
-    let says = |metadata: &ObjectMeta, key: &str, value: &str| {
-        metadata.annotations.as_ref().and_then(|all| all.get(key)).is_some_and(|found| found == value)
-    };
-    metadata.deletion_timestamp.is_none()
-        && says(metadata, RESTART_ANNOTATION, "true")
-        && !template.metadata.as_ref().is_some_and(|metadata| says(metadata, annotation, mark))
-        && template.spec.as_ref().is_some_and(|pod| consumes(pod, target))
-}
-
-/// A kind with a pod template.
-trait Workload:
-    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + fmt::Debug + DeserializeOwned
-{
-    const PLURAL: &'static str;
-    fn template(&self) -> Option<&PodTemplateSpec>;
-}
-
-macro_rules! workloads {
-    ($($kind:ty: $plural:literal),*) => {$(
-        impl Workload for $kind {
-            const PLURAL: &'static str = $plural;
-
-            fn template(&self) -> Option<&PodTemplateSpec> {
-                self.spec.as_ref().map(|spec| &spec.template)
-            }
-        }
-    )*};
-}
-workloads!(Deployment: "deployments", StatefulSet: "statefulsets", DaemonSet: "daemonsets");
 
 /// What a workload is patched on.
 #[derive(PartialEq)]

@@ -10,6 +10,7 @@ mod known;
 mod looks;
 mod schedule;
 mod shares;
+mod store;
 mod subscriptions;
 mod told;
 
@@ -19,13 +20,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crowd::Crowd;
-use key::Key;
 pub use known::Look;
 pub use looks::Looks;
 pub use schedule::Now;
-use schedule::next_poll;
-use shares::{Cost, Shares};
+use store::StoreTable;
 use subscriptions::{Stands, Subscription, Subscriptions};
 
 use crate::{
@@ -88,18 +86,6 @@ pub struct KeyTable<S> {
     subscriptions: Subscriptions<S>,
 }
 
-#[derive(Debug)]
-struct StoreTable {
-    entries: HashMap<Arc<Read>, Key>,
-    due: BTreeSet<(Instant, Arc<Read>)>,
-    shares: Shares,
-    pushed: bool,
-    /// All keys have one phase, so that one list tells of all of them.
-    aligned: bool,
-    /// Moves when a key comes or goes.
-    moves: u64,
-}
-
 /// Keys of one phase fall due this close together, since clocks are read one after the other: one list is for all of them.
 const TOGETHER: Duration = Duration::from_millis(50);
 
@@ -112,14 +98,7 @@ impl<S> Default for KeyTable<S> {
 impl<S: Subscriber> KeyTable<S> {
     /// Makes a store known: how many polls per second it may be asked for, and whether it tells changes by itself.
     pub fn store(&mut self, uid: &StoreUid, requests_per_second: f64, pushed: bool) {
-        let table = self.stores.entry(uid.clone()).or_insert_with(|| StoreTable {
-            entries: HashMap::new(),
-            due: BTreeSet::new(),
-            shares: Shares::new(requests_per_second),
-            pushed,
-            aligned: false,
-            moves: 0,
-        });
+        let table = self.stores.entry(uid.clone()).or_insert_with(|| StoreTable::new(requests_per_second));
         table.shares.bear(requests_per_second);
         table.pushed = pushed;
     }
@@ -301,77 +280,6 @@ impl<S: Subscriber> KeyTable<S> {
     /// The store is asked for more than its limits allow: by this factor the intervals of who asks for most are stretched.
     pub fn overload(&self, store: &str) -> Option<f64> {
         self.stores.get(store).filter(|t| !t.aligned && !t.pushed)?.shares.overload()
-    }
-}
-
-impl StoreTable {
-    /// The name of a key as the table keeps it; a key that nobody stood on comes into it.
-    fn enter(&mut self, read: Read, assume_present: impl Fn(&Read) -> bool) -> Arc<Read> {
-        if let Some((known, _)) = self.entries.get_key_value(&read) {
-            return known.clone();
-        }
-        let (key, read) = (Key::new(assume_present(&read)), Arc::new(read));
-        self.entries.insert(read.clone(), key);
-        self.moves += 1;
-        read
-    }
-
-    /// Somebody comes to a key or leaves it: what it costs and when it is due follow; a key without anybody goes.
-    fn change(&mut self, store: &StoreUid, read: &Arc<Read>, party: &Arc<str>, now: Now, act: impl FnOnce(&mut Crowd)) {
-        let Some(key) = self.entries.get_mut(read) else { return };
-        let stands = |crowd: &Crowd| (crowd.interval(), crowd.parties().len());
-        let before = stands(&key.subscribers);
-        act(&mut key.subscribers);
-        let after = stands(&key.subscribers);
-        if after != before {
-            let cost = |(interval, parties)| Cost::new(interval, parties);
-            self.shares.change(key.subscribers.parties(), party, cost(before), cost(after));
-        }
-        if key.subscribers.is_empty() {
-            if let Some(at) = key.due {
-                self.due.remove(&(at, read.clone()));
-            }
-            self.entries.remove(read);
-            self.moves += 1;
-        } else if after != before {
-            // Whoever comes or goes brings a poll forward, and never puts one off that is due.
-            let due = key.due;
-            self.postpone(store, read, now);
-            self.not_after(read, due);
-        }
-    }
-
-    fn not_after(&mut self, read: &Arc<Read>, due: Option<Instant>) {
-        let Some(key) = self.entries.get_mut(read) else { return };
-        if let (Some(at), Some(due)) = (key.due, due)
-            && due < at
-        {
-            self.due.remove(&(at, read.clone()));
-            self.due.insert((due, read.clone()));
-            key.due = Some(due);
-        }
-    }
-
-    fn postpone(&mut self, store: &StoreUid, read: &Arc<Read>, now: Now) {
-        let Some(key) = self.entries.get_mut(read) else { return };
-        if let Some(at) = key.due.take() {
-            self.due.remove(&(at, read.clone()));
-        }
-        if self.pushed {
-            if key.must_look_again() {
-                let at = now.mono + key.interval();
-                key.due = Some(at);
-                self.due.insert((at, read.clone()));
-            }
-        } else if key.interval() != Duration::MAX {
-            // Lists cost next to nothing, however many keys they tell of.
-            let stretch = if self.aligned { 1.0 } else { self.shares.stretch(key.subscribers.parties()) };
-            let interval = key.interval().mul_f64(stretch);
-            let at =
-                if self.aligned { next_poll(store, interval, now) } else { next_poll((store, read), interval, now) };
-            key.due = Some(at);
-            self.due.insert((at, read.clone()));
-        }
     }
 }
 

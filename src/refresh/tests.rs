@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use proptest::prelude::*;
 
-use super::*;
+use super::{schedule::next_poll, *};
 use crate::stores::Failure;
 
 fn at(start: Instant, seconds: u64) -> Now {

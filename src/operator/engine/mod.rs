@@ -12,6 +12,7 @@ mod observe;
 mod outcome;
 mod polls;
 mod state;
+mod store_status;
 mod stores;
 
 use binding::Known;
