@@ -162,3 +162,6 @@ impl Events {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

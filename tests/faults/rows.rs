@@ -62,7 +62,7 @@ LEADER:
     "The leader is killed at work", "", "one write and one restart for each change", "another leads within 20 s"
         => "tests/takeover/main.rs::a_leader_that_is_killed_at_work_is_replaced_in_20_seconds_and_nothing_happens_twice";
     "The leader is paused for longer than its Lease, and wakes up believing that it leads", "", "what the next leader wrote: the old one sends no write", "it stands by"
-        => "leaders.rs::a_leader_that_was_paused_writes_nothing_when_it_wakes_up";
+        => "leaders.rs::a_leader_that_was_paused_writes_nothing_when_it_wakes_up" "src/operator/events/tests.rs::nothing_is_told_by_one_that_does_not_lead";
     "A write of the old leader arrives after the next one's", "", "one restart for each change", "the leader sees that the content is not what it wrote, and writes it again"
         => "leaders.rs::a_write_that_arrives_after_the_next_leaders_is_put_right";
     "The Lease is lost in the middle of a write", "", "one restart for each change", "the old leader gives up in time, the next one writes"

@@ -1,5 +1,6 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::mutants;
@@ -29,6 +30,25 @@ fn a_path_that_nobody_serves_is_no_missing_secret() {
 fn a_wait_beyond_every_clock_is_a_day() {
     assert_eq!(retry_after("18446744073709551615"), Some(LONGEST_WAIT));
     assert_eq!((retry_after(" 7 "), retry_after("soon")), (Some(Duration::from_secs(7)), None));
+}
+
+/// In the API server's own words, which say 403 to all of them.
+#[test]
+fn what_a_quota_refuses_is_no_missing_right() {
+    let refused = |why: &str| {
+        let message = format!("secrets \"acme--a\" is forbidden: {why}");
+        let status =
+            json!({ "kind": "Status", "status": "Failure", "message": message, "reason": "Forbidden", "code": 403 });
+        reply(403, status.to_string().as_bytes()).failure(&"writing acme--a", "bind the role")
+    };
+    let used_up = refused("exceeded quota: few, requested: secrets=1, used: secrets=1, limited: secrets=1");
+    assert!(used_up.failure == Failure::Misconfigured && used_up.message.contains("raise it"), "{used_up}");
+    let uncounted = refused("status unknown for quota: few, resources: count/secrets");
+    assert!(uncounted.failure == Failure::Unavailable && uncounted.message.contains("try again"), "{uncounted}");
+    let user =
+        r#"User "system:serviceaccount:a:b" cannot create resource "secrets" in API group "" in the namespace "a""#;
+    let right = refused(user);
+    assert!(right.failure == Failure::Denied && right.message.contains("bind the role"), "{right}");
 }
 
 proptest! {
