@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::OnceCell;
 
-use super::{unique, wait_for};
+use super::{unique, wait_for, wait_until};
 use crate::port::Port;
 
 /// A running operator. Killed when dropped, and when the test process is gone for whatever reason.
@@ -118,10 +118,10 @@ impl Operator {
         }
     }
 
-    /// SIGTERM, as the kubelet does it; answers the exit code.
+    /// SIGTERM, as the kubelet does it; answers the exit code. Who takes longer than the kubelet gives would be killed.
     pub async fn terminate(&self) -> Option<i32> {
         self.signal("TERM");
-        let code = wait_for("the operator ends after SIGTERM", || async {
+        let code = wait_until("the operator ends after SIGTERM", Duration::from_secs(30), || async {
             let mut process = self.process.lock().unwrap();
             match process.as_mut().expect("it runs").operator.try_wait().unwrap() {
                 Some(status) => Ok(status.code()),

@@ -43,9 +43,10 @@ impl Engine {
             let about = about(name, &state.object.uid);
             let note = state.health.message.clone();
             let events = self.parts.context.events.within(&self.cause.trace());
-            match (ready, reason(&old)) {
-                (true, _) => events.normal(about, state.health.reason.as_str(), note),
-                (false, _) => events.warning(about, state.health.reason.as_str(), note),
+            if ready {
+                events.normal(about, state.health.reason.as_str(), note);
+            } else {
+                events.warning(about, state.health.reason.as_str(), note);
             }
         }
         state.object.status = new.clone();
