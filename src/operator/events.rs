@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -22,7 +22,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::lease::Leadership;
 use crate::telemetry::Trace;
@@ -54,11 +54,25 @@ pub struct Events {
 type What = (&'static str, String, [Option<String>; 4]);
 
 /// The Event that stands for it.
-#[derive(Clone)]
 struct Told {
-    name: String,
+    /// None until it is there.
+    name: Option<String>,
+    /// How often it happened.
     count: i32,
+    /// How often the API server knows that it did.
+    published: i32,
     last: Instant,
+    /// Where it happened last.
+    trace_id: Option<Arc<str>>,
+    /// It is being published: whatever comes meanwhile is counted, and costs no request of its own.
+    under_way: bool,
+}
+
+/// What the API server has still to be told of one.
+struct Untold {
+    name: Option<String>,
+    count: i32,
+    trace_id: Option<Arc<str>>,
 }
 
 impl Events {
@@ -85,59 +99,93 @@ impl Events {
     }
 
     fn publish(&self, about: ObjectReference, type_: &'static str, reason: &str, note: &str) {
-        // Too many at once: the conditions say it all, an Event more would only cost the API server.
-        let Ok(slot) = self.slots.clone().try_acquire_owned() else { return };
-        let (events, reason, note) = (self.clone(), reason.to_owned(), note.chars().take(1024).collect());
+        let object = [about.kind.clone(), about.namespace.clone(), about.name.clone(), about.uid.clone()];
+        let what = (type_, reason.to_owned(), object);
+        let Some(slot) = self.begin(&what) else { return };
+        let event = self.event(about, type_, reason, note.chars().take(1024).collect());
+        let events = self.clone();
         tokio::spawn(async move {
-            // What one that was paused makes of the time that it missed is not so: the next leader tells what is.
-            if !events.leadership.borrow().is_leading() {
-                return;
-            }
-            let sent = tokio::time::timeout(DEADLINE, events.send(about, type_, &reason, note)).await;
-            if !matches!(sent, Ok(Ok(()))) {
-                tracing::warn!(reason, "event not published");
+            while let Some(untold) = events.untold(&what) {
+                // What one that was paused makes of the time that it missed is not so: the next leader tells what is.
+                if !events.leadership.borrow().is_leading() {
+                    return events.forget(&what);
+                }
+                match tokio::time::timeout(DEADLINE, events.send(&event, untold)).await {
+                    Ok(Ok(published)) => events.published(&what, published),
+                    _ => {
+                        tracing::warn!(reason = what.1, "event not published");
+                        return events.forget(&what);
+                    }
+                }
             }
             drop(slot);
         });
     }
 
-    async fn send(&self, about: ObjectReference, type_: &'static str, reason: &str, note: String) -> kube::Result<()> {
-        let object = [about.kind.clone(), about.namespace.clone(), about.name.clone(), about.uid.clone()];
-        let what = (type_, reason.to_owned(), object);
-        let api: Api<Event> = Api::namespaced(self.client.clone(), about.namespace.as_deref().unwrap_or("default"));
-        if let Some(known) = self.known(&what) {
-            let count = known.count + 1;
-            let series = EventSeries { count, last_observed_time: MicroTime(Timestamp::now()) };
-            let patch = json!({ "metadata": { "annotations": self.annotations() }, "series": series });
-            match api.patch_metadata(&known.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
-                // It has been taken away: that is no reason to say nothing.
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
-                answer => {
-                    self.remember(what, known.name, count);
-                    return answer.map(|_| ());
-                }
+    /// Counts it; a slot to publish it with, unless that is under way.
+    fn begin(&self, what: &What) -> Option<OwnedSemaphorePermit> {
+        let mut all = self.told();
+        all.retain(|_, told| told.under_way || told.last.elapsed() < SERIES);
+        let last = Instant::now();
+        if let Some(told) = all.get_mut(what) {
+            (told.count, told.last, told.trace_id) = (told.count + 1, last, self.trace_id.clone());
+            if told.under_way {
+                return None;
             }
         }
-        let event = self.event(about, type_, reason, note);
-        let name = event.metadata.name.clone().unwrap_or_default();
-        api.create(&PostParams::default(), &event).await?;
-        self.remember(what, name, 1);
-        Ok(())
+        // Too many at once: the conditions say it all, an Event more would only cost the API server.
+        let slot = self.slots.clone().try_acquire_owned().ok()?;
+        let trace_id = self.trace_id.clone();
+        let new = || Told { name: None, count: 1, published: 0, last, trace_id, under_way: true };
+        all.entry(what.clone()).or_insert_with(new).under_way = true;
+        Some(slot)
     }
 
-    fn known(&self, what: &What) -> Option<Told> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.retain(|_, told| told.last.elapsed() < SERIES);
-        told.get(what).cloned()
+    /// None when the API server knows all; then nothing is under way any more.
+    fn untold(&self, what: &What) -> Option<Untold> {
+        let mut all = self.told();
+        let told = all.get_mut(what)?;
+        told.under_way = told.published < told.count;
+        told.under_way.then(|| Untold { name: told.name.clone(), count: told.count, trace_id: told.trace_id.clone() })
     }
 
-    fn remember(&self, what: What, name: String, count: i32) {
-        let told = Told { name, count, last: Instant::now() };
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(what, told);
+    /// The API server knows so much of it now, or nothing any more.
+    fn published(&self, what: &What, published: Option<(String, i32)>) {
+        let mut all = self.told();
+        let Some(told) = all.get_mut(what) else { return };
+        if let Some((name, count)) = published {
+            (told.name, told.published) = (Some(name), count);
+        } else {
+            (told.name, told.count, told.published) = (None, told.count - told.published, 0);
+        }
     }
 
-    fn annotations(&self) -> serde_json::Value {
-        json!({ TRACE_ANNOTATION: self.trace_id.as_deref() })
+    /// The next time it is a new Event.
+    fn forget(&self, what: &What) {
+        self.told().remove(what);
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashMap<What, Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Creates the Event, or counts on where it is there; answers its name and the count that it has now, or nothing
+    /// where it has been taken away.
+    async fn send(&self, event: &Event, untold: Untold) -> kube::Result<Option<(String, i32)>> {
+        let namespace = event.metadata.namespace.as_deref().unwrap_or("default");
+        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let Untold { name: Some(name), count, trace_id } = untold else {
+            api.create(&PostParams::default(), event).await?;
+            return Ok(event.metadata.name.clone().map(|name| (name, 1)));
+        };
+        let series = EventSeries { count, last_observed_time: MicroTime(Timestamp::now()) };
+        let patch =
+            json!({ "metadata": { "annotations": { TRACE_ANNOTATION: trace_id.as_deref() } }, "series": series });
+        match api.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Ok(_) => Ok(Some((name, count))),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn event(&self, about: ObjectReference, type_: &str, reason: &str, note: String) -> Event {

@@ -1,6 +1,9 @@
 //! The API server has bad days, too. Targets stay, nothing is doubled, and no hand is needed.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::api::{
     authorization::v1::SubjectAccessReview,
@@ -114,20 +117,34 @@ async fn the_answer_to_a_write_is_lost() {
     scene.done(&[&operator]).await;
 }
 
+/// How often each thing was written: an object, or what is told of one.
+fn counted(asked: &[Asked]) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for asked in asked.iter().filter(|a| a.method != reqwest::Method::GET) {
+        let body: Value = serde_json::from_str(&asked.body).unwrap_or_default();
+        let told = (&body["regarding"]["name"], &body["reason"]);
+        *counts.entry(format!("{} {} {told:?}", asked.method, asked.path)).or_default() += 1;
+    }
+    counts
+}
+
 /// Everything is refused for a while, the status and the Lease too.
 #[tokio::test]
 async fn it_refuses_every_write_for_a_while() {
     let (scene, operator) = stage().await;
     let (kept, generation) = (Kept::of(&scene.acme, "app").await, scene.generation("app").await);
-    let refused = scene.api.on(usize::MAX, Does::Refuse(503, Some(1)), |asked| asked.method != reqwest::Method::GET);
+    let (before, since) = (scene.api.asked().len(), Instant::now());
+    scene.api.on(usize::MAX, Does::Refuse(503, Some(1)), |asked| asked.method != reqwest::Method::GET);
     let value = scene.put("app").await;
     wait_until("it leads no longer", LONG, || async {
         if operator.metric("secretref_leader", &[]).await < 0.5 { Ok(()) } else { Err("it does".to_owned()) }
     })
     .await;
     kept.check().await;
-    let hits = refused.hits();
-    assert!(hits < 60, "{hits} requests at a server that asked for patience");
+    let (asked, seconds) = (scene.api.asked(), since.elapsed().as_secs());
+    for (what, times) in counted(&asked[before..]) {
+        assert!(times <= seconds + 2, "{what}: {times} times in {seconds} s, and one was asked to wait for 1 s");
+    }
     scene.api.pass();
     scene.holds("app", &value).await;
     scene.finished("app").await;

@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 
 use super::{Cause, WORKERS_PER_STORE};
 use crate::{
-    api::{Capabilities, Reason},
+    api::{Capabilities, Reason, StoreStatus},
     naming::StoreKey,
     operator::{
         conclude::Health,
@@ -123,8 +123,10 @@ pub(super) struct StoreState {
     pub(super) unsettled: Vec<Read>,
     /// Since when there was always something left to read.
     pub(super) behind_since: Option<Instant>,
-    /// Its status is being written.
-    pub(super) writing: bool,
+    /// Its status is being written: what it said before, in which version of the object.
+    pub(super) writing: Option<(u64, StoreStatus)>,
+    /// The reason of its status that Events told of last.
+    pub(super) told: Option<String>,
     /// For syncs that read from it.
     pub(super) workers: Pool,
     /// References that wait for their turn at this store.
@@ -156,7 +158,8 @@ impl StoreState {
             to_read: VecDeque::new(),
             unsettled: Vec::new(),
             behind_since: None,
-            writing: false,
+            writing: None,
+            told: None,
             workers: Pool::new(WORKERS_PER_STORE),
             aside: WorkQueue::default(),
             logins: 0,
@@ -172,6 +175,7 @@ impl StoreState {
         // Who leads next looks for itself, and tells all references again: not all may have heard of it.
         (self.health, self.mirror) = (Health::default(), Health::default());
         (self.failed_probes, self.last_down) = (0, None);
+        self.told = None;
         self.settled = false;
         self.polling = 0;
         self.surveying = false;

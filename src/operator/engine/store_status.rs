@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -13,7 +14,7 @@ use crate::{
     api::{Circuit, ClusterSecretStore, Reason, SecretStore, StoreStatus, condition_types::READY},
     operator::{
         apply::merge_patch,
-        conclude::{condition, seconds, set},
+        conclude::{condition, find, seconds, set},
         keeper::Era,
         model::StoreName,
         watch::Message,
@@ -24,9 +25,9 @@ use crate::{
 const ACCESS_EVERY: i64 = 300;
 
 impl Engine {
-    /// Writes a store's status if it says something new; transitions also as an Event.
+    /// Writes a store's status if it says something new; transitions are told as an Event then.
     pub(super) fn write_store_status(&mut self, name: &StoreName) {
-        if self.stores.get(name).is_none_or(|s| s.writing) {
+        if self.stores.get(name).is_none_or(|s| s.writing.is_some()) {
             return;
         }
         let references = self.references_of(name).len();
@@ -35,22 +36,13 @@ impl Engine {
         let new = state.status(references, Timestamp::now());
         let ready = state.health.ready == Some(true);
         self.parts.metrics.store_ready(&name.label(), name.kind(), ready, state.health.reason);
+        let told = || ready_of(&old).map(|c| c.reason.clone()).unwrap_or_default();
+        state.told.get_or_insert_with(told);
         if new == old {
-            return;
-        }
-        let reason = |s: &StoreStatus| s.conditions.iter().find(|c| c.type_ == READY).map(|c| c.reason.clone());
-        if reason(&old) != reason(&new) {
-            let about = about(name, &state.object.uid);
-            let note = state.health.message.clone();
-            let events = self.parts.context.events.within(&self.cause.trace());
-            if ready {
-                events.normal(about, state.health.reason.as_str(), note);
-            } else {
-                events.warning(about, state.health.reason.as_str(), note);
-            }
+            return self.tell_transition(name);
         }
         state.object.status = new.clone();
-        state.writing = true;
+        state.writing = Some((state.object.version, old.clone()));
         let (writer, name) = (self.parts.context.writer.clone(), name.clone());
         let (tell, era) = (self.tell.clone(), state.object.era());
         let patch = json!({ "metadata": { "uid": *state.object.uid }, "status": merge_patch(&old, &new) });
@@ -81,11 +73,34 @@ impl Engine {
     /// One write at a time; what was not written is written at the next probe.
     pub(super) fn store_status_written(&mut self, name: &StoreName, era: &Era, written: bool) {
         let Some(state) = self.stores.get_mut(name).filter(|s| s.object.era() == *era) else { return };
-        state.writing = false;
-        if !written {
-            state.object.status = StoreStatus::default();
+        let Some((version, before)) = state.writing.take() else { return };
+        if written {
+            self.tell_transition(name);
+        } else if state.object.version == version {
+            state.object.status = before;
         }
     }
+
+    /// An Event for each transition, when the status says it: one that cannot be written is not told at every probe.
+    fn tell_transition(&mut self, name: &StoreName) {
+        let Some(state) = self.stores.get_mut(name) else { return };
+        let (Some(ready), Some(told)) = (ready_of(&state.object.status), &mut state.told) else { return };
+        if *told == ready.reason {
+            return;
+        }
+        told.clone_from(&ready.reason);
+        let events = self.parts.context.events.within(&self.cause.trace());
+        let (about, note) = (about(name, &state.object.uid), ready.message.clone());
+        if ready.status == "True" {
+            events.normal(about, &ready.reason, note);
+        } else {
+            events.warning(about, &ready.reason, note);
+        }
+    }
+}
+
+fn ready_of(status: &StoreStatus) -> Option<&Condition> {
+    find(&status.conditions, READY)
 }
 
 impl StoreState {
@@ -104,8 +119,7 @@ impl StoreState {
         status.guidance = guides.then(|| self.health.message.chars().take(1024).collect());
         if let Some(success) = self.last_success {
             let old = status.last_successful_access.as_ref().map(|t| t.0.as_second());
-            let flips =
-                self.object.status.conditions.iter().find(|c| c.type_ == READY).is_none_or(|c| c.status != state);
+            let flips = ready_of(&self.object.status).is_none_or(|c| c.status != state);
             if flips || old.is_none_or(|old| success.as_second() - old >= ACCESS_EVERY) {
                 status.last_successful_access = Some(seconds(success));
             }
