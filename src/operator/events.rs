@@ -46,12 +46,19 @@ pub struct Events {
     leadership: watch::Receiver<Leadership>,
     instance: Arc<str>,
     slots: Arc<Semaphore>,
-    told: Arc<Mutex<HashMap<What, Told>>>,
+    book: Arc<Mutex<Book>>,
     trace_id: Option<Arc<str>>,
 }
 
 /// Type, reason and object: kind, namespace, name and uid.
 type What = (&'static str, String, [Option<String>; 4]);
+
+/// What was told of late.
+struct Book {
+    told: HashMap<What, Told>,
+    /// When what is over was taken out.
+    swept: Instant,
+}
 
 /// The Event that stands for it.
 struct Told {
@@ -68,6 +75,12 @@ struct Told {
     under_way: bool,
 }
 
+impl Told {
+    fn goes_on(&self) -> bool {
+        self.under_way || self.last.elapsed() < SERIES
+    }
+}
+
 /// What the API server has still to be told of one.
 struct Untold {
     name: Option<String>,
@@ -79,7 +92,8 @@ impl Events {
     /// Reports as this instance, while it leads.
     pub fn new(client: Client, leadership: watch::Receiver<Leadership>, instance: String) -> Self {
         let slots = Arc::new(Semaphore::new(64));
-        Self { client, leadership, instance: instance.into(), slots, told: Arc::default(), trace_id: None }
+        let book = Book { told: HashMap::new(), swept: Instant::now() };
+        Self { client, leadership, instance: instance.into(), slots, book: Arc::new(Mutex::new(book)), trace_id: None }
     }
 
     /// The same, of what happens in this trace.
@@ -124,35 +138,38 @@ impl Events {
 
     /// Counts it; a slot to publish it with, unless that is under way.
     fn begin(&self, what: &What) -> Option<OwnedSemaphorePermit> {
-        let mut all = self.told();
-        all.retain(|_, told| told.under_way || told.last.elapsed() < SERIES);
-        let last = Instant::now();
-        if let Some(told) = all.get_mut(what) {
-            (told.count, told.last, told.trace_id) = (told.count + 1, last, self.trace_id.clone());
-            if told.under_way {
-                return None;
-            }
+        let (mut book, last) = (self.book(), Instant::now());
+        if book.swept.elapsed() >= SERIES {
+            book.swept = last;
+            book.told.retain(|_, told| told.goes_on());
         }
         // Too many at once: the conditions say it all, an Event more would only cost the API server.
-        let slot = self.slots.clone().try_acquire_owned().ok()?;
+        let slot = || self.slots.clone().try_acquire_owned().ok();
         let trace_id = self.trace_id.clone();
-        let new = || Told { name: None, count: 1, published: 0, last, trace_id, under_way: true };
-        all.entry(what.clone()).or_insert_with(new).under_way = true;
+        if let Some(told) = book.told.get_mut(what).filter(|told| told.goes_on()) {
+            (told.count, told.last, told.trace_id) = (told.count + 1, last, trace_id);
+            let slot = if told.under_way { None } else { slot() };
+            told.under_way |= slot.is_some();
+            return slot;
+        }
+        let slot = slot()?;
+        let told = Told { name: None, count: 1, published: 0, last, trace_id, under_way: true };
+        book.told.insert(what.clone(), told);
         Some(slot)
     }
 
     /// None when the API server knows all; then nothing is under way any more.
     fn untold(&self, what: &What) -> Option<Untold> {
-        let mut all = self.told();
-        let told = all.get_mut(what)?;
+        let mut book = self.book();
+        let told = book.told.get_mut(what)?;
         told.under_way = told.published < told.count;
         told.under_way.then(|| Untold { name: told.name.clone(), count: told.count, trace_id: told.trace_id.clone() })
     }
 
     /// The API server knows so much of it now, or nothing any more.
     fn published(&self, what: &What, published: Option<(String, i32)>) {
-        let mut all = self.told();
-        let Some(told) = all.get_mut(what) else { return };
+        let mut book = self.book();
+        let Some(told) = book.told.get_mut(what) else { return };
         if let Some((name, count)) = published {
             (told.name, told.published) = (Some(name), count);
         } else {
@@ -162,11 +179,11 @@ impl Events {
 
     /// The next time it is a new Event.
     fn forget(&self, what: &What) {
-        self.told().remove(what);
+        self.book().told.remove(what);
     }
 
-    fn told(&self) -> MutexGuard<'_, HashMap<What, Told>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Creates the Event, or counts on where it is there; answers its name and the count that it has now, or nothing
