@@ -6,6 +6,7 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::{
+    api_proxy::Does,
     fault_proxy::Fault,
     harness::{condition, plant, reason, wait_until},
     scene::{Scene, leads},
@@ -45,13 +46,13 @@ async fn two_thousand_references_get_over_an_outage() {
             scene.acme.reference(&format!("many-{n}"), &spec).await;
         })
         .await;
-    all(&scene, "Synced", MANY).await;
+    all(&scene, REFERENCES, "Synced", MANY).await;
     let first = begun.elapsed();
     let before = secrets(&scene).await;
     assert_eq!(before.len(), REFERENCES);
 
     scene.way.fault(Some(Fault::Down)).await;
-    all(&scene, "StoreUnavailable", MANY).await;
+    all(&scene, REFERENCES, "StoreUnavailable", MANY).await;
     // More than a cycle of all keys would have been due.
     let longer = std::env::var("SECRETREF_OUTAGE").ok().and_then(|seconds| seconds.parse().ok());
     tokio::time::sleep(longer.map_or(OUTAGE, Duration::from_secs)).await;
@@ -78,7 +79,7 @@ async fn two_thousand_references_get_over_an_outage() {
     };
     let ready = async {
         // What the machine needs for the first sync of all of them, which is more work, is not the operator's delay.
-        all(&scene, "Synced", MINUTE + first).await;
+        all(&scene, REFERENCES, "Synced", MINUTE + first).await;
         recovered.set(true);
         back.elapsed()
     };
@@ -102,8 +103,44 @@ async fn two_thousand_references_get_over_an_outage() {
     scene.done(&[&operator]).await;
 }
 
+/// The store is back while references are being told that it went: one is just being written, others are in line.
+#[tokio::test]
+async fn it_is_back_before_all_were_told_that_it_went() {
+    const SHARERS: usize = 600;
+    let scene = Scene::new().await;
+    let value = scene.put("shared").await;
+    let operator = scene.operator().await;
+    leads(&operator).await;
+    stream::iter(0..SHARERS)
+        .for_each_concurrent(8, async |n| {
+            let mut spec = Scene::spec("shared");
+            spec["rollout"].take();
+            scene.acme.reference(&format!("sharer-{n}"), &spec).await;
+        })
+        .await;
+    all(&scene, SHARERS, "Synced", MANY).await;
+
+    let told = scene.api.on(1, Does::HoldBefore, |asked| {
+        asked.method == reqwest::Method::PATCH
+            && asked.path.contains("/secretreferences/")
+            && asked.body.contains("StoreUnavailable")
+    });
+    scene.way.fault(Some(Fault::Down)).await;
+    scene.met(&told).await;
+    scene.way.fault(None).await;
+    wait_until("the store is healthy", MANY, || async {
+        let store = scene.acme.get("SecretStore", "store").await.unwrap_or_default();
+        if condition(&store, "Ready")["status"] == "True" { Ok(()) } else { Err(store["status"].to_string()) }
+    })
+    .await;
+    told.release();
+    all(&scene, SHARERS, "Synced", MANY).await;
+    scene.holds("sharer-0", &value).await;
+    scene.done(&[&operator]).await;
+}
+
 /// Waits until the last attempt of all references ended so.
-async fn all(scene: &Scene, expected: &str, deadline: Duration) {
+async fn all(scene: &Scene, many: usize, expected: &str, deadline: Duration) {
     wait_until(&format!("all are {expected}"), deadline, || async {
         let references = scene.cluster.list("SecretReference", Some(&scene.acme.name)).await;
         let so = |r: &&Value| {
@@ -112,7 +149,7 @@ async fn all(scene: &Scene, expected: &str, deadline: Duration) {
         };
         let count = references.iter().filter(so).count();
         tokio::time::sleep(Duration::from_millis(500)).await;
-        if count == REFERENCES {
+        if count == many {
             return Ok(());
         }
         let mut others = std::collections::BTreeMap::<String, usize>::new();

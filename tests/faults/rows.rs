@@ -205,4 +205,6 @@ MANY:
         => "src/stores/layers/tests.rs::what_failed_last_time_gets_one_attempt" "src/stores/layers/retry/tests.rs::retries_take_their_share_and_no_more";
     "An outage of the store with 2,000 references on 2,000 keys", "StoreUnavailable", "all Secrets: not one write, none deleted", "the load on the returning store keeps to its limits, all are Ready within a minute"
         => "outage.rs::two_thousand_references_get_over_an_outage";
+    "An outage that is over before all references were told of it", "StoreUnavailable", "all Secrets", "all are in sync again"
+        => "outage.rs::it_is_back_before_all_were_told_that_it_went";
 }

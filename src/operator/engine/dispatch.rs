@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Cause, Engine, HEARTBEAT, WORKERS};
+use super::{Cause, Engine, HEARTBEAT, Standing, WORKERS};
 use crate::{
     api::CreationPolicy,
     operator::{
@@ -215,11 +215,14 @@ impl Engine {
     fn start_follows(&mut self) {
         while !self.follows.is_empty() && self.last_follow.elapsed() >= self.between_follows() {
             let Some(key) = self.follows.pop_front() else { return };
-            if let Some(tracked) = self.references.get_mut(&key) {
-                tracked.follows = false;
-            }
-            if self.references.get(&key).is_some_and(|t| t.running) {
-                // The sync that is under way may have begun before the store changed.
+            let Some(tracked) = self.references.get_mut(&key) else { continue };
+            tracked.follows = false;
+            let in_sync = matches!(tracked.standing, Standing::Synced | Standing::Adopted(_));
+            let back = self.stores.get(&tracked.model.store).is_some_and(|s| s.mirror.ready == Some(true));
+            if tracked.running || (back && !in_sync) {
+                // The sync that is under way may have begun before the store changed; and of a store that was back
+                // before a reference had told that it went, nothing else would tell.
+                tracked.ask |= back && !in_sync;
                 self.enqueue(&key, Class::Rest);
                 continue;
             }
