@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Cause, Engine, HEARTBEAT, Standing, WORKERS};
+use super::{Cause, Engine, HEARTBEAT, WORKERS};
 use crate::{
     api::CreationPolicy,
     operator::{
@@ -217,12 +217,12 @@ impl Engine {
             let Some(key) = self.follows.pop_front() else { return };
             let Some(tracked) = self.references.get_mut(&key) else { continue };
             tracked.follows = false;
-            let in_sync = matches!(tracked.standing, Standing::Synced | Standing::Adopted(_));
-            let back = self.stores.get(&tracked.model.store).is_some_and(|s| s.mirror.ready == Some(true));
-            if tracked.running || (back && !in_sync) {
+            let healthy = self.stores.get(&tracked.model.store).is_some_and(|s| s.mirror.ready == Some(true));
+            let back = healthy && !tracked.standing.is_in_sync();
+            if tracked.running || back {
                 // The sync that is under way may have begun before the store changed; and of a store that was back
                 // before a reference had told that it went, nothing else would tell.
-                tracked.ask |= back && !in_sync;
+                tracked.ask |= back;
                 self.enqueue(&key, Class::Rest);
                 continue;
             }

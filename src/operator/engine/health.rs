@@ -106,7 +106,7 @@ impl Engine {
     fn follow_all(&mut self, name: &StoreName, recovered: bool) {
         for key in self.references_of(name) {
             let Some(tracked) = self.references.get_mut(&key) else { continue };
-            if recovered && !matches!(tracked.standing, Standing::Synced | Standing::Adopted(_)) {
+            if recovered && !tracked.standing.is_in_sync() {
                 tracked.ask = true;
                 self.enqueue(&key, Class::Rest);
             } else if tracked.standing != Standing::Unknown || tracked.running {

@@ -200,7 +200,7 @@ impl Engine {
 
     pub(super) fn repair_if_drifted(&mut self, key: &ObjectKey) {
         let Some(tracked) = self.references.get_mut(key) else { return };
-        let settled = matches!(tracked.standing, Standing::Synced | Standing::Adopted(_));
+        let settled = tracked.standing.is_in_sync();
         if tracked.running || !settled {
             return;
         }

@@ -37,6 +37,12 @@ pub(super) enum Standing {
     Failing(Reason),
 }
 
+impl Standing {
+    pub(super) const fn is_in_sync(&self) -> bool {
+        matches!(self, Self::Synced | Self::Adopted(_))
+    }
+}
+
 /// A reference and what goes on with it.
 pub(super) struct Tracked {
     pub(super) model: Reference,
